@@ -109,7 +109,7 @@ class Notes:
         return self[~self.is_drum]
 
     def without_overlaps(self) -> "Notes":
-        """Sorted, each note cut where the same pitch of the same track starts again; notes left without length are dropped.
+        """Sorted, each note cut where its pitch starts again in its track; notes left without length are dropped.
 
         What a MIDI channel can express, and what a piano roll with onsets can hold.
         """
