@@ -1,0 +1,210 @@
+"""Front-ends: audio (batch, time) in, a picture of bins over frames (batch, bin, frame) out, as plain torch modules."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from common.frames import FrameGrid
+
+# Cosine series of the windows, centred: w(u) = sum_i a_i cos(2 pi i u) for |u| <= 1/2.
+WINDOWS = {"hann": (0.5, 0.5), "blackmanharris": (0.35875, 0.48829, 0.14128, 0.01168)}
+
+# The half-band filter: 63 taps for 100 dB, flat to 0.198 of the rate that it halves (Kaiser's formula).
+HALF_TAPS = 31
+ATTENUATION_DB = 100.0
+PASSBAND = 0.25 - (ATTENUATION_DB - 7.95) / (2.285 * 2 * HALF_TAPS) / (4 * np.pi)
+
+# Samples that one row of the decimating matrix product makes.
+BLOCK = 32
+
+# Frames that one matrix product takes on a CPU, so that their copies stay in its cache.
+TILE = 512
+
+
+class CQT(nn.Module):
+    """Constant-Q transform: energy of windowed complex exponentials whose length is inverse to their frequency.
+
+    Bin k at frame t is |sum_n x[t hop + n] w(n / L_k) exp(-2 pi i f_k n / rate)|^2 / (sum_n w(n / L_k))^2 over the
+    signal extended by zeros, with f_k = fmin 2^(k / bins_per_octave), L_k = Q rate / f_k samples (not rounded) and
+    librosa's Q, 1 / Q = (r^2 - 1) / (r^2 + 1) for r = 2^(1 / bins_per_octave).
+
+    The transform goes down octave by octave (Schoerkhuber and Klapuri, 2010): the highest octave is a product of frames
+    and kernels; then the signal is halved in rate by a zero-phase half-band filter, on which the next octave has the
+    very same kernels, since the lengths are not rounded. Filter and kernels are matrix products, which CPU and GPU do
+    at full speed. The relative error is below 1e-4 up to the edges of the signal.
+
+    Args:
+        sample_rate: rate in Hz at which the highest octave is analysed.
+        hop_length: samples at that rate between frames; a multiple of 2^(octaves - 1).
+        fmin: centre of bin 0 in Hz. The default is C1 lowered by one of 36 bins per octave, so that the semitone of
+            MIDI pitch p is centred on bin 3 (p - 24) + 1.
+        n_bins: a multiple of `bins_per_octave`.
+        bins_per_octave: resolution.
+        window: "hann" or "blackmanharris".
+        scale: "amplitude": a sine of amplitude A has the energy A^2 / 4 in its bin; "librosa": times L_k, the
+            square of `librosa.cqt(scale=True)`.
+        input_octaves: how often the input is halved in rate before the highest octave; with 1 the module takes audio
+            at 2 * sample_rate.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int = 22_050,
+        hop_length: int = 256,
+        *,
+        fmin: float = 32.07955284,
+        n_bins: int = 288,
+        bins_per_octave: int = 36,
+        window: str = "hann",
+        scale: str = "amplitude",
+        input_octaves: int = 0,
+    ):
+        super().__init__()
+        n_octaves, remainder = divmod(n_bins, bins_per_octave)
+        if remainder or n_octaves < 1:
+            raise ValueError(f"n_bins must be a multiple of bins_per_octave, not {n_bins} of {bins_per_octave}")
+        if hop_length % 2 ** (n_octaves - 1):
+            raise ValueError(f"hop_length must be a multiple of {2 ** (n_octaves - 1)} for {n_octaves} octaves")
+        if window not in WINDOWS or scale not in ("amplitude", "librosa"):
+            raise ValueError(f"window must be one of {sorted(WINDOWS)}, scale amplitude or librosa")
+        ratio = 2.0 ** (2 / bins_per_octave)
+        quality = (ratio + 1) / (ratio - 1)
+        frequency = fmin * 2.0 ** (np.arange(n_bins) / bins_per_octave)
+        lobe = frequency[-1] / quality * len(WINDOWS[window])
+        if (frequency[-1] + lobe) / sample_rate > 2 * PASSBAND:
+            raise ValueError(
+                f"the highest bin, {frequency[-1]:.0f} Hz, is too near to half the sample rate {sample_rate}: "
+                "lower fmin or n_bins, or raise sample_rate"
+            )
+        self.hop_length = hop_length
+        self.n_octaves = n_octaves
+        self.input_octaves = input_octaves
+        self.scale = scale
+        self.frequency = frequency
+        self.grid = FrameGrid(sample_rate << input_octaves, hop_length << input_octaves)
+        lengths = quality * sample_rate / frequency
+        kernels = _wavelets(lengths[-bins_per_octave:], quality, WINDOWS[window])
+        # Constants of the constructor: they follow the module from device to device and stay out of the checkpoint.
+        self.margin = kernels.shape[1] // 2
+        self.register_buffer("kernels", torch.from_numpy(kernels).float(), persistent=False)
+        self.register_buffer("decimator", torch.from_numpy(_toeplitz(_half_band(), BLOCK)).float(), persistent=False)
+        self.register_buffer("lengths", torch.from_numpy(lengths).float()[:, None], persistent=False)
+
+    @property
+    def context(self) -> int:
+        """Samples on either side of its centre on which a frame may depend, at the rate of the input."""
+        step = 2 ** (self.input_octaves + self.n_octaves - 1)
+        return self.margin * step + HALF_TAPS * (step - 1)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Energies, float32 also under autocast (a power of a small amplitude has no room in fewer bits).
+
+        Args:
+            audio: (batch, time), at least one sample, at `grid.sample_rate`.
+
+        Returns:
+            (batch, bin, frame), low bins first, `grid.n_frames(time)` frames, frame i centred on sample i * hop.
+        """
+        if audio.ndim != 2 or audio.shape[1] == 0:
+            raise ValueError(f"audio must be (batch, time) with at least one sample, not {tuple(audio.shape)}")
+        # The count of every hop-th sample: the exact number of frames, also in a traced graph of dynamic length.
+        n_frames = audio[:, :: self.grid.hop_length].shape[1]
+        # As weights of a convolution, once: an exported graph holds one copy, however many octaves use it.
+        kernels, decimator = self.kernels[:, None], self.decimator[:, None]
+        with torch.autocast(audio.device.type, enabled=False):
+            x = functional.pad(audio.to(kernels.dtype), (self.margin, self.margin))
+            for _ in range(self.input_octaves):
+                x = _halve(x, decimator, self.margin)
+            octaves = []
+            for octave in range(self.n_octaves):
+                if octave:
+                    x = _halve(x, decimator, self.margin)
+                real, imaginary = _correlate(x, kernels, self.hop_length >> octave, n_frames).chunk(2, dim=1)
+                octaves.append(real * real + imaginary * imaginary)
+            energy = torch.cat(octaves[::-1], dim=1)
+            return energy * self.lengths if self.scale == "librosa" else energy
+
+
+def _halve(x: Tensor, decimator: Tensor, margin: int) -> Tensor:
+    """Half the rate of x (batch, time), whose sample `margin` is time 0, as it is in the result.
+
+    The result runs `margin` samples beyond the signal, or more. As margin >= HALF_TAPS, no tail of the filter is cut.
+    """
+    stride = 2 * BLOCK
+    x = functional.pad(x, (margin + HALF_TAPS, margin + HALF_TAPS + stride))
+    return _correlate(x, decimator, stride).transpose(1, 2).reshape(x.shape[0], -1)
+
+
+def _half_band() -> np.ndarray:
+    """Zero-phase low-pass at a quarter of the rate, (63,) taps."""
+    n = np.arange(-HALF_TAPS, HALF_TAPS + 1)
+    taps = 0.5 * np.sinc(n / 2) * np.kaiser(len(n), 0.1102 * (ATTENUATION_DB - 8.7))
+    return taps / taps.sum()
+
+
+def _toeplitz(taps: np.ndarray, rows: int) -> np.ndarray:
+    """The filter as a matrix that makes `rows` outputs, two samples apart, of one stretch of input."""
+    matrix = np.zeros((rows, len(taps) + 2 * (rows - 1)))
+    for row in range(rows):
+        matrix[row, 2 * row : 2 * row + len(taps)] = taps
+    return matrix
+
+
+def _wavelets(lengths: np.ndarray, quality: float, window: tuple[float, ...]) -> np.ndarray:
+    """Kernels of one octave, (2 * bin, tap): the real parts, then the imaginary ones.
+
+    At least as wide as the half-band filter, see `_halve`.
+    """
+    half = max(int(np.ceil(lengths.max() / 2)), HALF_TAPS)
+    u = np.arange(-half, half + 1) / lengths[:, None]
+    w = sum(a * np.cos(2 * np.pi * i * u) for i, a in enumerate(window)) * (np.abs(u) <= 0.5)
+    w /= w.sum(axis=1, keepdims=True)
+    return np.concatenate([w * np.cos(2 * np.pi * quality * u), -w * np.sin(2 * np.pi * quality * u)])
+
+
+def _correlate(x: Tensor, kernels: Tensor, stride: int, n_frames: int | None = None) -> Tensor:
+    """Products of kernels (row, 1, tap) with stretches of x (batch, time) every `stride` samples: (batch, row, frame).
+
+    A convolution, written as matrix products because torch's convolution of one channel is 70 times slower on a CPU.
+    """
+    if torch.onnx.is_in_onnx_export():
+        return functional.conv1d(x[:, None], kernels, stride=stride)[..., :n_frames]
+    frames = x.unfold(1, kernels.shape[2], stride)[:, :n_frames]
+    return torch.cat([kernels[:, 0] @ tile.transpose(1, 2) for tile in frames.split(TILE, dim=1)], dim=2)
+
+
+class HarmonicStack(nn.Module):
+    """The picture beside itself, shifted by harmonics: bin b of channel c holds what sounds at harmonics[c] times it.
+
+    Args:
+        harmonics: frequency ratios.
+        bins_per_octave: resolution of the input; shifts are rounded to its bins.
+        n_bins: height of the output.
+        fill: value where a shift runs out of the picture. Give the value that silence has there: in a logarithmic
+            picture 0 is loud.
+        crop_first: cut the input to `n_bins` before the shift, so that bins above are lost instead of used.
+    """
+
+    def __init__(
+        self,
+        harmonics: tuple[float, ...] = (0.5, 1, 2, 3, 4, 5, 6, 7),
+        bins_per_octave: int = 36,
+        n_bins: int = 252,
+        fill: float = 0.0,
+        crop_first: bool = False,
+    ):
+        super().__init__()
+        self.shifts = [round(bins_per_octave * float(np.log2(h))) for h in harmonics]
+        self.n_bins = n_bins
+        self.fill = fill
+        self.crop_first = crop_first
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """(batch, bin, frame) to (batch, harmonic, n_bins, frame)."""
+        if self.crop_first:
+            picture = picture[:, : self.n_bins]
+        below = max(0, -min(self.shifts))
+        above = max(0, max(self.shifts) + self.n_bins - picture.shape[1])
+        padded = functional.pad(picture, (0, 0, below, above), value=self.fill)
+        return torch.stack([padded[:, below + s : below + s + self.n_bins] for s in self.shifts], dim=1)
