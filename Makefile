@@ -1,0 +1,87 @@
+# tutti: every job is one target. ARGS="..." is passed through to the command behind it.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+ARGS ?=
+SIZE ?= small
+OUT ?=
+RUNS ?= runs
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-bench doctor demo transcribe corpus train-amt train-amt-nano export-amt eval-amt \
+        bench-cqt bench-transcribe bench-metrics bench-reading test check format lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+$(READY): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "tutti needs Python 3.11, 3.12 or 3.13; say which with make PYTHON=python3.11"; exit 2; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install -q --disable-pip-version-check \
+		--require-hashes -r requirements-uv.txt
+	$(PY) -m uv pip sync -q --python $(PY) --require-hashes requirements.txt
+	@touch $@
+
+setup: $(READY)  ## make .venv with the pinned packages
+
+setup-bench: setup  ## add the peers that the benchmarks measure against
+	$(PY) -m uv pip install -q --python $(PY) --no-deps --require-hashes -r requirements-bench.txt
+
+doctor: setup  ## versions, device, disk, W&B mode and a verdict
+	@$(PY) -m benchmarks.doctor
+
+demo: setup  ## transcribe, score and train in front of your eyes, and write runs/demo/index.html
+	@$(PY) -m benchmarks.demo $(ARGS)
+
+transcribe: setup  ## AUDIO="song.wav folder" OUT=folder: audio to MIDI
+	@$(PY) -m lightweight_amt transcribe $(AUDIO) $(if $(OUT),-o $(OUT)) $(ARGS)
+
+corpus: setup  ## SIZE=tiny|small|full: render the embedded corpus
+	@$(PY) -m common.corpus build $(SIZE) $(ARGS)
+
+train-amt: setup  ## train the transcription branch (bf16 on a GPU), logged to W&B
+	@$(PY) -m lightweight_amt fit $(ARGS)
+
+train-amt-nano: setup  ## the same for the network of 9,631 parameters
+	@$(PY) -m lightweight_amt fit --config lightweight_amt/configs/nano.yaml $(ARGS)
+
+export-amt: setup  ## CKPT=run.ckpt NAME=base: checkpoint to safetensors and ONNX
+	@$(PY) -m lightweight_amt export $(CKPT) --name $(or $(NAME),base) $(ARGS)
+
+eval-amt: setup  ## score the shipped weights on the corpus test split
+	@$(PY) -m lightweight_amt evaluate $(ARGS)
+
+bench-cqt: setup-bench  ## constant-Q transform against librosa and nnAudio
+	@$(PY) -m benchmarks.speed.cqt $(ARGS)
+
+bench-transcribe: setup-bench  ## transcription against Basic Pitch: time, memory, accuracy
+	@$(PY) -m benchmarks.speed.transcribe $(ARGS)
+
+bench-metrics: setup  ## note and frame scores against mir_eval
+	@$(PY) -m benchmarks.speed.metrics $(ARGS)
+
+bench-reading: setup  ## random mixes from our memory map against FLAC
+	@$(PY) -m benchmarks.speed.reading $(ARGS)
+
+test: setup  ## the tests, at most 10 minutes on 2 cores
+	@$(PY) -m pytest $(ARGS)
+
+check: setup  ## format, lint, types and the import contract
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/pyright
+
+format: setup  ## let ruff format and mend
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+lock:  ## resolve requirements.txt anew from pyproject.toml
+	uv pip compile pyproject.toml --extra train --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --no-emit-package pyaudio --override overrides.txt \
+		--custom-compile-command "make lock" -q -o requirements.txt
+
+clean:  ## remove the environment and the runs, not the data
+	rm -rf $(VENV) $(RUNS)

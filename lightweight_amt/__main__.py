@@ -1,0 +1,39 @@
+"""`python -m lightweight_amt VERB`: the one door of the sub-project."""
+
+import sys
+
+USAGE = """usage: python -m lightweight_amt VERB ...
+
+  transcribe   audio files and folders -> MIDI (and JSON, CSV, picture, sound)
+  fit          train; validate, test: score a checkpoint (LightningCLI, see configs/)
+  export       training checkpoint -> safetensors and ONNX that `transcribe` loads
+  evaluate     score exported weights on a split of the embedded corpus
+
+`python -m lightweight_amt VERB --help` tells the options of a verb."""
+
+
+def main(args: list[str] | None = None) -> int:
+    # Each verb imports what it needs when it is called: who transcribes a file does not wait for a trainer.
+    verb, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
+    if verb == "transcribe":
+        from lightweight_amt.commands import transcribe_command
+
+        return transcribe_command(rest)
+    if verb in ("export", "evaluate"):
+        from lightweight_amt import export
+
+        return export.main(verb, rest)
+    if verb in ("fit", "validate", "test"):
+        from common.cli import run
+
+        from lightweight_amt.data import AMTData
+        from lightweight_amt.task import AMTTask
+
+        run(AMTTask, AMTData, "lightweight_amt", [verb, *rest])
+        return 0
+    print(USAGE, file=sys.stdout if verb in ("-h", "--help") else sys.stderr)
+    return 0 if verb in ("-h", "--help") else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""What the network is trained on: crops of random mixtures of the rendered corpus, with soft targets on its frame grid."""
+
+from typing import TypedDict
+
+import lightning as L
+import numpy as np
+import torch
+from common.loading import make_loader
+from common.stems import Multitrack
+from jaxtyping import Float
+
+from common import corpus as corpora
+from common import effects
+from common.frames import FrameGrid
+from common.notes import Notes, piano_roll
+from lightweight_amt.decode import LOW, N_PITCHES
+
+REACH = 3.0  # frames: an event is 1 in its own frame and falls to 0 over this distance
+UNISON = 0.05  # seconds: two onsets of one pitch closer than this are heard, and scored, as one note
+
+
+class Batch(TypedDict):
+    """Crops of mixtures; `margin` frames of audio at either end have no targets, they are context for the front-end."""
+
+    audio: Float[torch.Tensor, " batch time"]
+    onset: Float[torch.Tensor, " batch pitch frame"]
+    frame: Float[torch.Tensor, " batch pitch frame"]
+    offset: Float[torch.Tensor, " batch pitch frame"]
+
+
+def merge_unisons(notes: Notes) -> Notes:
+    """The notes a listener could tell apart without knowing the instruments: one for each pitch and moment.
+
+    Onsets of a pitch within UNISON of one another become one note that lasts as long as the longest; a note that still
+    sounds when its pitch starts anew ends there. Drums are left out.
+    """
+    notes = notes.tuned()
+    notes = notes[np.lexsort((notes.onset, notes.pitch))]
+    if not len(notes):
+        return notes
+    fresh = np.r_[True, (np.diff(notes.onset) >= UNISON) | (np.diff(notes.pitch) != 0)]
+    first = np.flatnonzero(fresh)
+    longest = np.maximum.reduceat(notes.offset, first)
+    return notes[first].replace(offset=longest, track=0).without_overlaps()
+
+
+def event_target(pitch: np.ndarray, seconds: np.ndarray, grid: FrameGrid, n_frames: int) -> np.ndarray:
+    """(pitch, frame) float32 with a triangle of half-width REACH around each event, at its place between the frames.
+
+    A label of one frame (the paper's) punishes an answer that is 6 ms late like one that is wrong.
+    """
+    target = np.zeros((N_PITCHES, n_frames), np.float32)
+    position = grid.position(seconds)
+    for step in range(-int(REACH), int(REACH) + 1):
+        frame = np.floor(position).astype(np.int64) + step
+        inside = (frame >= 0) & (frame < n_frames)
+        height = np.maximum(1.0 - np.abs(frame - position) / REACH, 0.0)
+        np.maximum.at(target, (pitch[inside], frame[inside]), height[inside].astype(np.float32))
+    return target
+
+
+def targets(notes: Notes, grid: FrameGrid, n_frames: int) -> dict[str, np.ndarray]:
+    """Onset, frame and offset maps, (pitch, frame) float32, of notes whose clock starts at frame 0."""
+    notes = merge_unisons(notes)
+    notes = notes[(notes.pitch >= LOW) & (notes.pitch < LOW + N_PITCHES)]
+    frame = piano_roll(notes, grid, n_frames, LOW, N_PITCHES)
+    row = notes.pitch.astype(np.int64) - LOW
+    # Where the pitch is struck again at once there is an onset but nothing that ends.
+    end = np.clip(grid.frames(notes.offset), 0, n_frames - 1)
+    ends = ~frame[row, end]
+    return {
+        "onset": event_target(row, notes.onset, grid, n_frames),
+        "frame": frame.astype(np.float32),
+        "offset": event_target(row[ends], notes.offset[ends], grid, n_frames),
+    }
+
+
+def random_mixture(pieces: list[corpora.Piece], seconds: float, rng: np.random.Generator) -> Multitrack:
+    """A crop of a few stems at random levels; one time in four with stems of another piece, in another key and metre.
+
+    Pieces are drawn by their length, and the crop may hang over either end of the piece by a quarter of its own length.
+    """
+    lengths = np.array([piece.seconds for piece in pieces])
+
+    def draw() -> Multitrack:
+        piece = pieces[rng.choice(len(pieces), p=lengths / lengths.sum())]
+        start = rng.uniform(-0.25 * seconds, max(piece.seconds - 0.75 * seconds, 0.0))
+        excerpt = piece.multitrack().crop(start, seconds)
+        n_stems = rng.integers(1, len(excerpt.stems) + 1)
+        stems = rng.permutation(len(excerpt.stems))[:n_stems]
+        return excerpt.select(stems, gains_db=rng.normal(0.0, 4.0, n_stems))
+
+    return draw() if rng.random() < 0.75 else Multitrack.pseudo_mix([draw(), draw()])
+
+
+class AMTDataset(torch.utils.data.Dataset):
+    """Random mixtures: item (epoch, index) is always the same crop, whoever loads it.
+
+    Args:
+        pieces: of one split.
+        grid: clock of the network's frames.
+        crop_frames: frames with targets.
+        margin: frames of context on either side of them.
+        size: items in an epoch.
+        seed: of everything random here.
+        augment: probability with which room, equaliser, noise and level are changed.
+    """
+
+    def __init__(self, pieces, grid: FrameGrid, crop_frames: int, margin: int, size: int, seed: int, augment: float):
+        self.pieces = pieces
+        self.grid = grid
+        self.crop_frames = crop_frames
+        self.margin = margin
+        self.size = size
+        self.seed = seed
+        self.augment = augment
+
+    def __len__(self) -> int:
+        return self.size
+
+    def mixture(self, epoch: int, index: int) -> tuple[Multitrack, np.random.Generator]:
+        """The stems of an item with their notes, and the generator that goes on to the effects."""
+        rng = np.random.default_rng((self.seed, epoch, index))
+        n_frames = self.crop_frames + 2 * self.margin
+        return random_mixture(self.pieces, float(self.grid.times(n_frames)), rng), rng
+
+    def notes(self, mixture: Multitrack) -> Notes:
+        """All notes of the stems, on a clock that starts with the first frame that has targets."""
+        return mixture.notes.shift(-float(self.grid.times(self.margin)))
+
+    def reference(self, index: int) -> Notes:
+        """What a perfect transcription of the item of epoch 0 would be."""
+        mixture, _ = self.mixture(0, index)
+        return merge_unisons(self.notes(mixture)).crop(0.0, float(self.grid.times(self.crop_frames)))
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        mixture, rng = self.mixture(*key)
+        n_samples = (self.crop_frames + 2 * self.margin) * self.grid.hop_length
+        audio = mixture.mixture()[:n_samples]
+        audio = np.pad(audio, (0, n_samples - len(audio)))
+        if rng.random() < self.augment:
+            audio = effects.random_chain(audio, self.grid.sample_rate, rng)
+        labels = targets(self.notes(mixture), self.grid, self.crop_frames)
+        return {name: torch.from_numpy(array) for name, array in {"audio": audio, **labels}.items()}
+
+
+class AMTData(L.LightningDataModule):
+    """The embedded corpus as crops.
+
+    Args:
+        corpus: size to use ("tiny", "small", "full"); built on first use.
+        soundfonts: SF2 files to render with, each piece with one of them; none means the one that is installed.
+        root: folder of the corpora.
+        batch_size: crops in a batch.
+        crop_frames: frames with targets in a training crop, 11.6 ms each.
+        validation_frames: the same for validation.
+        margin: frames of context on either side.
+        epoch_size: training crops in what is called an epoch.
+        validation_size: crops in the validation set, the same ones each time.
+        augment: probability of the effects chain, in training and validation alike.
+        num_workers: loader processes.
+        seed: of the crops and mixtures; another seed sees other data.
+    """
+
+    def __init__(
+        self,
+        corpus: str = "small",
+        soundfonts: list[str] | None = None,
+        root: str | None = None,
+        batch_size: int = 16,
+        crop_frames: int = 256,
+        validation_frames: int = 1024,
+        margin: int = 80,
+        epoch_size: int = 4096,
+        validation_size: int = 48,
+        augment: float = 0.85,
+        num_workers: int = 0,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.corpus = corpus
+        self.soundfonts = soundfonts
+        self.root = root
+        self.batch_size = batch_size
+        self.crop_frames = crop_frames
+        self.validation_frames = validation_frames
+        self.margin = margin
+        self.epoch_size = epoch_size
+        self.validation_size = validation_size
+        self.augment = augment
+        self.num_workers = num_workers
+        self.seed = seed
+
+    def prepare_data(self):
+        self.build()
+
+    def build(self) -> corpora.Corpus:
+        options = {"soundfonts": tuple(self.soundfonts)} if self.soundfonts else {}
+        return corpora.build(self.corpus, root=self.root, **options)
+
+    def dataset(self, split: str, grid: FrameGrid) -> AMTDataset:
+        """The crops of one split on the grid of the network that will read them."""
+        training = split == "train"
+        return AMTDataset(
+            self.build().pieces(split),
+            grid,
+            crop_frames=self.crop_frames if training else self.validation_frames,
+            margin=self.margin,
+            size=self.epoch_size if training else self.validation_size,
+            seed=self.seed if training else 0,
+            augment=self.augment,
+        )
+
+    def setup(self, stage: str):
+        grid = self.trainer.lightning_module.net.grid
+        self.datasets = {split: self.dataset(split, grid) for split in ("train", "validation", "test")}
+
+    def train_dataloader(self):
+        return make_loader(
+            self.datasets["train"], self.batch_size, self.seed, shuffle=True, num_workers=self.num_workers
+        )
+
+    def val_dataloader(self):
+        return make_loader(self.datasets["validation"], 4, seed=0, shuffle=False, num_workers=self.num_workers)
+
+    def test_dataloader(self):
+        return make_loader(self.datasets["test"], 4, seed=0, shuffle=False, num_workers=self.num_workers)

@@ -1,0 +1,200 @@
+"""Files for `transcribe`: which audio becomes which MIDI, one after the other or several at once, each whole or not at all."""
+
+import csv
+import json
+import sys
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from common.midi import write_midi
+from tqdm import tqdm
+
+from common import audio as sound
+from common.notes import Notes
+from common.storage import replacing
+from lightweight_amt.commands import SETTINGS
+from lightweight_amt.decode import NoteDecoder
+from lightweight_amt.inference import Model, activations, load
+from lightweight_amt.sonify import sonify
+
+CLIPPED = 0.999  # of full scale
+QUIET = 1e-2  # peak; -40 dBFS
+COLUMNS = ("onset", "offset", "pitch", "velocity", "track", "confidence")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recording and where its MIDI goes; other outputs stand beside it with another suffix."""
+
+    audio: Path
+    midi: Path
+
+
+def plan(options: Namespace) -> list[Job]:
+    """The jobs of a command line, checked before anything is read.
+
+    Raises:
+        ValueError: a path holds no audio, a threshold is out of range or there is no such model.
+    """
+    replace(load(options.model, options.device).settings, **chosen_settings(options))
+    single = options.out is not None and options.out.suffix.lower() in (".mid", ".midi")
+    jobs = []
+    for path in options.audio:
+        for audio in sound.find([path]):
+            folder = audio.parent if options.out is None else options.out
+            inside = audio.relative_to(path).parent if path.is_dir() and options.out is not None else Path()
+            jobs.append(Job(audio, options.out if single else folder / inside / f"{audio.stem}.mid"))
+    if single and len(jobs) > 1:
+        raise ValueError(f"{options.out}: {len(jobs)} recordings cannot go into one MIDI file; give -o a folder")
+    # song.wav and song.mp3 side by side keep their suffixes.
+    uses = Counter(job.midi for job in jobs)
+    jobs = [
+        replace(job, midi=job.midi.with_name(f"{job.audio.name}.mid")) if uses[job.midi] > 1 else job for job in jobs
+    ]
+    return [job for job in jobs if not (options.skip_existing and job.midi.exists())]
+
+
+def chosen_settings(options: Namespace) -> dict[str, float]:
+    return {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
+
+
+def run(jobs: list[Job], options: Namespace) -> int:
+    """Do the jobs under a progress bar in seconds of audio; exit code 0, or 2 if any file was refused."""
+    refused = 0
+    total = sum(seconds_of(job) for job in jobs)
+    bar_format = "{l_bar}{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}{postfix}]"
+    with tqdm(total=total, bar_format=bar_format, disable=not jobs) as bar:
+        for outcome in outcomes(jobs, options, bar):
+            failed = isinstance(outcome, Exception)
+            refused += failed
+            for line in [outcome] if failed else outcome:
+                bar.write(str(line), file=sys.stderr)
+    return 2 if refused else 0
+
+
+def seconds_of(job: Job) -> float:
+    try:
+        return sound.info(job.audio).duration
+    except sound.AudioError:  # told when its turn comes
+        return 0.0
+
+
+def outcomes(jobs: list[Job], options: Namespace, bar: tqdm) -> Iterator[list[str] | Exception]:
+    """The warnings of each job, or the error that stopped it, in order of completion."""
+    workers = min(options.jobs, len(jobs))
+    if workers < 2:
+        model = load(options.model, options.device)
+        for job in jobs:
+            yield attempt(job, options, model, bar.update)
+        return
+    # Spawned, not forked: a copy of a process with running threads may deadlock.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting = {pool.submit(attempt, job, options): job for job in jobs}
+        for future in as_completed(waiting):
+            bar.update(seconds_of(waiting[future]))
+            yield future.result()
+
+
+def attempt(job: Job, options: Namespace, model: Model | None = None, progress=None) -> list[str] | Exception:
+    """The warnings of a job that was done, or the error of one that could not be: errors travel from a worker as values."""
+    try:
+        return transcribe_file(job, options, model or load(options.model, options.device), progress)
+    except (ValueError, OSError) as error:
+        return error
+
+
+class Meter:
+    """Passes blocks of audio on and notes how loud they were."""
+
+    def __init__(self):
+        self.peak = 0.0
+        self.clipped = 0
+        self.n_samples = 0
+
+    def watch(self, blocks: Iterable[np.ndarray], progress, sample_rate: int) -> Iterator[np.ndarray]:
+        for block in blocks:
+            size = np.abs(block)
+            self.peak = max(self.peak, float(size.max(initial=0.0)))
+            self.clipped += int((size >= CLIPPED).sum())
+            self.n_samples += len(block)
+            yield block
+            if progress is not None:
+                progress(len(block) / sample_rate)
+
+    def warnings(self, notes: Notes) -> Iterator[str]:
+        """What a user should know before blaming the notes."""
+        if self.peak < QUIET:
+            level = f"{20 * np.log10(self.peak):.0f} dBFS" if self.peak else "digital silence"
+            yield f"very quiet (peak {level}): is this the right file, or a muted track?"
+        if self.clipped > 1e-4 * self.n_samples:
+            yield f"clipped ({100 * self.clipped / self.n_samples:.2f} % of the samples): lower the recording level"
+        if not len(notes):
+            yield "no notes found: the MIDI file is empty; a lower --onset-threshold finds more"
+
+
+def transcribe_file(job: Job, options: Namespace, model: Model, progress=None) -> list[str]:
+    """Write the outputs of one recording; returns the warnings."""
+    meter = Meter()
+    decoder = NoteDecoder(replace(model.settings, **chosen_settings(options)), model.grid)
+    rate = model.grid.sample_rate
+    for part in activations(model, meter.watch(sound.blocks(job.audio, rate), progress, rate)):
+        decoder.push(**part)
+    notes = decoder.finish()
+    seconds = meter.n_samples / rate
+    if options.json:
+        write_json(job.midi.with_suffix(".json"), notes, model.name, seconds)
+    if options.csv:
+        write_csv(job.midi.with_suffix(".csv"), notes)
+    if options.plot:
+        write_plot(job.midi.with_suffix(".png"), notes, job.audio.name, seconds)
+    if options.sonify:
+        write_sonification(job.midi.with_suffix(".wav"), notes, job.audio, rate)
+    write_midi(job.midi, notes)  # last: its presence says that the job is done
+    return [f"{job.audio}: warning: {warning}" for warning in meter.warnings(notes)]
+
+
+def write_json(path: Path, notes: Notes, model: str, seconds: float) -> None:
+    """{"version", "model", "duration" in seconds, "notes": [{onset, offset, pitch, velocity, track, confidence}]}."""
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in table(notes)]
+    document = {"version": 1, "model": model, "duration": round(seconds, 6), "notes": rows}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(document) + "\n")
+
+
+def write_csv(path: Path, notes: Notes) -> None:
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *table(notes)])
+
+
+def table(notes: Notes) -> list[tuple]:
+    """The columns of COLUMNS as plain Python rows; times to a hundredth of a millisecond."""
+    digits = {"onset": 5, "offset": 5, "confidence": 3}
+    columns = (
+        np.round(notes.table[name].astype(np.float64), digits[name]) if name in digits else notes.table[name]
+        for name in COLUMNS
+    )
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def write_plot(path: Path, notes: Notes, title: str, seconds: float) -> None:
+    from common import plots  # matplotlib, only for those who want a picture
+
+    with replacing(path) as temporary:
+        plots.piano_roll(notes, seconds=seconds, title=title).savefig(temporary)
+
+
+def write_sonification(path: Path, notes: Notes, audio: Path, sample_rate: int) -> None:
+    """Stereo WAV at the network's rate: the recording on the left, the transcription on the right."""
+    with replacing(path) as temporary, soundfile.SoundFile(temporary, "w", sample_rate, 2, "PCM_16") as file:
+        start = 0
+        for left in sound.blocks(audio, sample_rate):
+            right = sonify(notes, sample_rate, start, start + len(left))
+            file.write(np.stack([np.clip(left, -1.0, 1.0), right], axis=1))
+            start += len(left)

@@ -1,0 +1,213 @@
+"""The transcription network: audio in, onset, frame and offset logits of 84 pitches out.
+
+Paper: "A lightweight two-branch architecture for multi-instrument transcription via note-level contrastive clustering"
+(arXiv 2509.12712), transcription branch. `Transcriber(**PAPER)` is its layout with exactly 18,978 trainable parameters;
+the defaults are the same network as we would build it; `Transcriber(**NANO)` is smaller than Basic Pitch (16,782).
+"""
+
+import math
+
+import torch
+from einops import rearrange
+from torch import nn
+from torch.nn import functional as F
+
+from common.frontends import CQT, HarmonicStack
+
+LOW, N_PITCHES = 24, 84  # C1 .. B7
+BINS_PER_PITCH = 3
+# One bin below C1, so that pitch p has its centre in bin 3 (p - 24) + 1 and owns the bins to either side of it.
+FMIN = 440.0 * 2.0 ** ((LOW - 69) / 12 - 1 / (12 * BINS_PER_PITCH))
+OUTPUTS = ("onset", "frame", "offset")
+
+PAPER = {
+    "level": "clip",
+    "padding": "zero",
+    "crop_first": True,
+    "window": "blackmanharris",
+    "folded": False,
+    "channels": (16, 8, 16, 7),
+    "temporal_dilations": (),
+    "offset": False,
+}
+NANO = {"channels": (8, 8, 12, 8), "context_pitches": 13, "temporal_dilations": (2,)}
+
+
+class ClipLevel(nn.Module):
+    """Energy normalisation of the paper: log energy against the spread of the frame energies of the whole clip.
+
+    Its absolute floor makes the result depend on the gain, its statistic on everything else in the file.
+    """
+
+    def __init__(self, floor: float = 1.01e-8):
+        super().__init__()
+        self.floor = floor
+
+    def forward(self, energy: torch.Tensor) -> torch.Tensor:
+        """(batch, bin, frame) energies -> log energies of the same shape."""
+        spread = energy.sum(dim=1, keepdim=True)  # (batch, 1, frame)
+        centred = spread - spread.mean(dim=2, keepdim=True)
+        n_frames = spread.shape[2]
+        variance = centred.square().sum(dim=2, keepdim=True) / max(n_frames - 1, 1)
+        return torch.log(energy + self.floor) - 0.5 * torch.log(variance + self.floor**2)
+
+
+class LocalLevel(nn.Module):
+    """Log energy against the mean energy of the surrounding two seconds, down to a floor relative to that mean.
+
+    Scaling the input changes nothing, nor does what happens elsewhere in the file: a frame depends on `context_frames`
+    to either side. Below -100 dBFS the level is held, so that digital silence is the floor and not noise pulled up.
+    """
+
+    def __init__(self, context_frames: int = 86, floor: float = 1e-7, quietest: float = 1e-10):
+        super().__init__()
+        self.context_frames = context_frames
+        self.floor = floor
+        self.quietest = quietest
+        self.log_floor = math.log(floor)
+
+    def forward(self, energy: torch.Tensor) -> torch.Tensor:
+        """(batch, bin, frame) energies -> log energies of the same shape."""
+        total = energy.sum(dim=1, keepdim=True)  # (batch, 1, frame)
+        width = 2 * self.context_frames + 1
+        # Frames beyond the ends of the signal do not count, or every file would begin with a swell.
+        level = F.avg_pool1d(total, width, stride=1, padding=self.context_frames, count_include_pad=False)
+        return torch.log(energy / level.clamp(min=self.quietest) + self.floor)
+
+
+class TemporalBlock(nn.Module):
+    """Residual look along time within a pitch: depthwise 1x7, then across channels."""
+
+    def __init__(self, channels: int, dilation: int):
+        super().__init__()
+        self.depthwise = nn.Conv2d(
+            channels, channels, (1, 7), padding=(0, 3 * dilation), dilation=(1, dilation), groups=channels, bias=False
+        )
+        self.norm = nn.BatchNorm2d(channels)
+        self.pointwise = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.pointwise(F.relu(self.norm(self.depthwise(x))))
+
+
+class Trunk(nn.Module):
+    """The convolutions of the branch, in the paper's order (its Table 1): early pair, neck, frame head, onset head.
+
+    The paper keeps three rows for each pitch to the end, where its heads take every third. Folded, the three bins of a
+    pitch become channels at the start, so that all rows are pitches: the two-octave convolution then needs no dilation.
+    """
+
+    def __init__(self, n_harmonics, folded, channels, context_pitches, temporal_dilations, offset):
+        super().__init__()
+        first, context, neck, head = channels
+        self.rows = rows = 1 if folded else BINS_PER_PITCH  # of each pitch
+        n_inputs = n_harmonics * BINS_PER_PITCH // rows
+        # Frequency x time. What a kernel spans in semitones is about the same in both layouts.
+        early, frame, branch = ((3, 5), (3, 5), (3, 3)) if folded else ((5, 5), (5, 5), (7, 3))
+
+        self.early = nn.Sequential(
+            nn.Conv2d(n_inputs, first, early, padding="same", bias=False),
+            nn.BatchNorm2d(first),
+            nn.LeakyReLU(0.01),
+        )
+        self.context = nn.Sequential(
+            nn.Conv2d(
+                first,
+                context,
+                (context_pitches, 3),
+                padding=(context_pitches // 2 * rows, 1),
+                dilation=(rows, 1),
+            ),
+            nn.BatchNorm2d(context),
+        )
+        self.skip = nn.Identity() if n_inputs == context else nn.Conv2d(n_inputs, context, 1, bias=False)
+        self.neck = nn.Sequential(
+            nn.Conv2d(context, neck, 5, padding="same", bias=False), nn.BatchNorm2d(neck), nn.ReLU()
+        )
+        self.temporal = nn.Sequential(*(TemporalBlock(neck, dilation) for dilation in temporal_dilations))
+        self.frame = nn.Conv2d(neck, 1, frame, stride=(rows, 1), padding=(1, 2))
+        self.branch = nn.Sequential(
+            nn.Conv2d(neck, head, branch, stride=(rows, 1), padding=(1 if folded else 2, 1), bias=False),
+            nn.BatchNorm2d(head),
+            nn.ReLU(),
+        )
+        self.events = nn.Conv2d(1 + head, 2 if offset else 1, (3, 5), padding="same")
+        # Frames to either side that an output depends on: kernels of 5, 3, 5, 7 dilated, 5 (the head's, or 3 and the
+        # branch's) and 5 frames, one after the other.
+        self.reach = 2 + 1 + 2 + 3 * sum(temporal_dilations) + 2 + 2
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """(batch, harmonic, bin, frame) -> logits by output name, each (batch, pitch, frame)."""
+        if self.rows == 1:
+            x = rearrange(x, "batch harmonic (pitch third) frame -> batch (harmonic third) pitch frame", third=3)
+        x = F.relu(self.skip(x) + self.context(self.early(x)))
+        x = self.temporal(self.neck(x))
+        frame = self.frame(x)  # (batch, 1, pitch, frame)
+        events = self.events(torch.cat([torch.sigmoid(frame), self.branch(x)], dim=1))
+        logits = torch.cat([events[:, :1], frame, events[:, 1:]], dim=1)
+        return dict(zip(OUTPUTS, logits.unbind(dim=1), strict=False))
+
+
+class Transcriber(nn.Module):
+    """Constant-Q harmonics -> two octaves of context -> onset, frame and offset of each pitch.
+
+    Args:
+        level: "local" (gain-invariant, streams) or "clip" (the paper's EnergyNorm).
+        padding: what stands where a harmonic lies beyond the highest bin: "floor" (the log energy of silence) or
+            "zero" (the paper's, which is louder than almost every real value).
+        crop_first: drop the highest octave before the harmonics are shifted (the paper's) instead of after.
+        window: of the constant-Q kernels, "hann" or "blackmanharris" (the paper's).
+        folded: work on 84 rows with the three bins of a pitch as channels (2.8 times fewer multiplications), or on 252
+            rows with stride 3 at the end (the paper's).
+        channels: widths of the first convolution, the two-octave convolution, the neck and the onset branch.
+        context_pitches: height of the second convolution, in semitones; odd.
+        temporal_dilations: one TemporalBlock for each; none in the paper.
+        offset: also predict where notes end, which the paper's network does not.
+        input_octaves: 1 takes audio at 44,100 Hz and halves the rate first.
+    """
+
+    def __init__(
+        self,
+        level: str = "local",
+        padding: str = "floor",
+        crop_first: bool = False,
+        window: str = "hann",
+        folded: bool = True,
+        channels: tuple[int, int, int, int] = (12, 8, 16, 12),
+        context_pitches: int = 25,
+        temporal_dilations: tuple[int, ...] = (1, 3),
+        offset: bool = True,
+        input_octaves: int = 0,
+    ):
+        super().__init__()
+        if (level, padding) not in (("local", "floor"), ("local", "zero"), ("clip", "zero")):
+            raise ValueError(f"level {level!r} with padding {padding!r}: only 'local' knows a floor to pad with")
+        self.cqt = CQT(fmin=FMIN, window=window, input_octaves=input_octaves)
+        self.grid = self.cqt.grid
+        self.outputs = OUTPUTS if offset else OUTPUTS[:2]
+        self.level = LocalLevel() if level == "local" else ClipLevel()
+        fill = self.level.log_floor if padding == "floor" else 0.0
+        self.stack = HarmonicStack(n_bins=BINS_PER_PITCH * N_PITCHES, fill=fill, crop_first=crop_first)
+        # (k, b) of the paper's affine map, started where the log energies of music come out with about unit spread.
+        self.scale = nn.Parameter(torch.tensor(0.3))
+        self.shift = nn.Parameter(torch.tensor(3.0 if level == "local" else 1.0))
+        self.trunk = Trunk(len(self.stack.shifts), folded, channels, context_pitches, temporal_dilations, offset)
+
+    @property
+    def context(self) -> int:
+        """Samples on either side on which a frame depends."""
+        frames = self.trunk.reach + getattr(self.level, "context_frames", 0)
+        return self.cqt.context + frames * self.grid.hop_length
+
+    def log_energy(self, audio: torch.Tensor) -> torch.Tensor:
+        """(batch, time) audio in -1..1 -> (batch, bin, frame) levelled log energies: all that has nothing to learn."""
+        return self.level(self.cqt(audio))
+
+    def transcribe(self, log_energy: torch.Tensor) -> dict[str, torch.Tensor]:
+        """(batch, bin, frame) -> logits by output name, each (batch, pitch, frame): all that is learnt."""
+        stacked = self.stack(log_energy)  # (batch, harmonic, bin, frame)
+        return self.trunk(stacked * self.scale + self.shift)
+
+    def forward(self, audio: torch.Tensor) -> dict[str, torch.Tensor]:
+        """(batch, time) audio in -1..1 -> logits by output name, each (batch, pitch, frame)."""
+        return self.transcribe(self.log_energy(audio))
