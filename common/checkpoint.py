@@ -1,0 +1,102 @@
+"""A trained network as one safetensors file: constructor arguments and tensors, so that loading it runs no pickle."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from common.storage import replacing
+
+Net = TypeVar("Net", bound=nn.Module)
+PREFIX = "net."  # a Task calls its network `net`
+
+
+class CheckpointError(ValueError):
+    """A file that is not a checkpoint of the network asked for."""
+
+
+def save(path: str | Path, net: nn.Module, init_args: dict, *, dtype: torch.dtype | None = None, **extra: Any):
+    """Write a network so that `load` can rebuild it.
+
+    Args:
+        path: file to write, whole or not at all; .safetensors.
+        net: its `state_dict` is stored.
+        init_args: what its class is called with; numbers, strings, lists, dicts and None only.
+        dtype: for the floating-point tensors, e.g. `torch.float16` to halve the file; they load as what the network
+            declares. None keeps each as it is.
+        **extra: more to know at use, such as thresholds; plain types as well.
+    """
+    metadata = {"class": type(net).__name__, "init_args": init_args, "extra": extra}
+    tensors = {
+        # Cloned: safetensors refuses tensors that share memory, as tied weights do.
+        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None, copy=True).contiguous()
+        for name, tensor in net.state_dict().items()
+    }
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, {key: json.dumps(value) for key, value in metadata.items()})
+
+
+def load(net_class: type[Net], path: str | Path, device: str | torch.device = "cpu") -> tuple[Net, dict[str, Any]]:
+    """The network of a file written by `save`, in evaluation mode, and the extra values stored with it.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or a pickle, or holds another network.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- it is no mapping
+        name, init_args, extra = (json.loads(metadata[key]) for key in ("class", "init_args", "extra"))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); give the path of a .safetensors file") from error
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise CheckpointError(
+            f"{path}: damaged, or not written by common.checkpoint.save; copy it again, or export the training "
+            "checkpoint (.ckpt) with common.checkpoint.export_checkpoint"
+        ) from error
+    return rebuild(net_class, name, init_args, tensors, path).to(device).eval(), extra
+
+
+def rebuild(net_class: type[Net], name: str, init_args: dict, tensors: dict[str, torch.Tensor], path) -> Net:
+    """The network called `name` in the checkpoint, if `net_class` is that and takes exactly these tensors."""
+    if name != net_class.__name__:
+        raise CheckpointError(f"{path}: holds a {name}, not a {net_class.__name__}; choose the matching weights")
+    try:
+        net = net_class(**init_args)
+        net.load_state_dict(tensors)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path}: does not fit the {name} of this version of the code ({error}); use the version it was made with, "
+            "or train again"
+        ) from error
+    return net
+
+
+def export_checkpoint(ckpt_path: str | Path, net_class: type[nn.Module], out: str | Path, **options: Any):
+    """Turn a training checkpoint of `common.cli` into a file for use.
+
+    Args:
+        ckpt_path: Lightning's .ckpt. With weight averaging, the averaged weights are taken.
+        net_class: of the Task's `net`, as the checkpoint's configuration names it.
+        out: file to write.
+        **options: for `save`: `dtype`, and extra values.
+
+    Raises:
+        CheckpointError: no such file, or not a training checkpoint of this network.
+    """
+    try:
+        # A checkpoint of ours holds plain types only. Lightning puts averaged weights, where there are any, into
+        # `state_dict`, and the others elsewhere.
+        checkpoint = torch.load(ckpt_path, map_location="cpu", weights_only=True)
+        config = checkpoint["hyper_parameters"]["net"]
+        state = checkpoint["state_dict"]
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{ckpt_path}: not a training checkpoint ({error}); give the .ckpt of a run") from error
+    name, init_args = config["class_path"].rpartition(".")[2], config.get("init_args", {})
+    tensors = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}
+    save(out, rebuild(net_class, name, init_args, tensors, ckpt_path), init_args, **options)
