@@ -19,7 +19,7 @@ PASSBAND = 0.25 - (ATTENUATION_DB - 7.95) / (2.285 * 2 * HALF_TAPS) / (4 * np.pi
 BLOCK = 32
 
 # Frames that one matrix product takes on a CPU, so that their copies stay in its cache.
-TILE = 512
+TILE = 1024
 
 
 class CQT(nn.Module):
@@ -85,11 +85,19 @@ class CQT(nn.Module):
         self.grid = FrameGrid(sample_rate << input_octaves, hop_length << input_octaves)
         lengths = quality * sample_rate / frequency
         kernels = _wavelets(lengths[-bins_per_octave:], quality, WINDOWS[window])
-        # Constants of the constructor: they follow the module from device to device and stay out of the checkpoint.
-        self.margin = kernels.shape[1] // 2
-        self.register_buffer("kernels", torch.from_numpy(kernels).float(), persistent=False)
-        self.register_buffer("decimator", torch.from_numpy(_toeplitz(_half_band(), BLOCK)).float(), persistent=False)
-        self.register_buffer("lengths", torch.from_numpy(lengths).float()[:, None], persistent=False)
+        self.margin = margin = kernels.shape[1] // 2
+        # Zeros on either side of the signal, of every octave's: what the kernels and the filter reach, in whole blocks.
+        self.pad = HALF_TAPS + 2 * BLOCK * max(2, -(-(margin - HALF_TAPS) // (2 * BLOCK)))
+        # Real parts are even in time and imaginary ones odd: half of each does, on sums and differences of samples.
+        folded = kernels[:, margin:] * np.where(np.arange(margin + 1) == 0, 0.5, 1.0)
+        self._constant("kernels", kernels[:, None])
+        self._constant("folded", folded)
+        self._constant("decimator", _toeplitz(_half_band(), BLOCK)[:, None])
+        self._constant("lengths", lengths[:, None])
+
+    def _constant(self, name: str, value: np.ndarray):
+        """A buffer that follows the module from device to device and, as it can be made anew, is in no checkpoint."""
+        self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
 
     @property
     def context(self) -> int:
@@ -110,30 +118,55 @@ class CQT(nn.Module):
             raise ValueError(f"audio must be (batch, time) with at least one sample, not {tuple(audio.shape)}")
         # The count of every hop-th sample: the exact number of frames, also in a traced graph of dynamic length.
         n_frames = audio[:, :: self.grid.hop_length].shape[1]
-        # As weights of a convolution, once: an exported graph holds one copy, however many octaves use it.
-        kernels, decimator = self.kernels[:, None], self.decimator[:, None]
         with torch.autocast(audio.device.type, enabled=False):
-            x = functional.pad(audio.to(kernels.dtype), (self.margin, self.margin))
+            x = functional.pad(audio.to(self.kernels.dtype), (self.pad, self.pad))
             for _ in range(self.input_octaves):
-                x = _halve(x, decimator, self.margin)
-            octaves = []
-            for octave in range(self.n_octaves):
-                if octave:
-                    x = _halve(x, decimator, self.margin)
-                real, imaginary = _correlate(x, kernels, self.hop_length >> octave, n_frames).chunk(2, dim=1)
-                octaves.append(real * real + imaginary * imaginary)
+                x = self._halve(x)
+            octaves = [self._octave(x, self.hop_length, n_frames)]
+            for octave in range(1, self.n_octaves):
+                x = self._halve(x)
+                octaves.append(self._octave(x, self.hop_length >> octave, n_frames))
             energy = torch.cat(octaves[::-1], dim=1)
             return energy * self.lengths if self.scale == "librosa" else energy
 
+    def _octave(self, x: Tensor, hop: int, n_frames: int) -> Tensor:
+        """Energies (batch, bin, frame) of one octave of x (batch, time), whose sample `pad` is time 0."""
+        x = x[:, self.pad - self.margin :]
+        if torch.onnx.is_in_onnx_export():
+            real, imaginary = functional.conv1d(x[:, None], self.kernels, stride=hop)[..., :n_frames].chunk(2, dim=1)
+            return real * real + imaginary * imaginary
+        cosines, sines = self.folded.chunk(2)
+        tiles = []
+        for tile in _tiles(x, self.kernels.shape[2], hop, n_frames):
+            before, after = tile[..., : self.margin + 1].flip(-1), tile[..., self.margin :]
+            real, imaginary = cosines @ (after + before).mT, sines @ (after - before).mT
+            tiles.append(real * real + imaginary * imaginary)
+        return torch.cat(tiles, dim=2)
 
-def _halve(x: Tensor, decimator: Tensor, margin: int) -> Tensor:
-    """Half the rate of x (batch, time), whose sample `margin` is time 0, as it is in the result.
+    def _halve(self, x: Tensor) -> Tensor:
+        """Half the rate of x (batch, time), whose sample `pad` is time 0, as it is in the result.
 
-    The result runs `margin` samples beyond the signal, or more. As margin >= HALF_TAPS, no tail of the filter is cut.
+        Outside the signal the filters' tails reach less than HALF_TAPS samples at any octave. All of them is computed,
+        and zeros beyond: at the edges, too, the transform is that of the signal extended by zeros.
+        """
+        stride = 2 * BLOCK
+        missing = (self.pad + HALF_TAPS) // 2
+        if torch.onnx.is_in_onnx_export():
+            halved = functional.conv1d(x[:, None], self.decimator, stride=stride).transpose(1, 2)
+            return functional.pad(halved.reshape(x.shape[0], -1), (missing, self.pad))
+        tiles = _tiles(x, self.decimator.shape[2], stride)
+        halved = [(tile.contiguous() @ self.decimator[:, 0].T).flatten(1) for tile in tiles]
+        return torch.cat([x.new_zeros(len(x), missing), *halved, x.new_zeros(len(x), self.pad)], dim=1)
+
+
+def _tiles(x: Tensor, taps: int, stride: int, n_frames: int | None = None) -> tuple[Tensor, ...]:
+    """Overlapping stretches of x (batch, time), every `stride` samples, as views (batch, frame, tap).
+
+    Products of them with a matrix are convolutions, which torch does 70 times slower for one channel on a CPU. There
+    they come in tiles of a size whose copies stay in the cache.
     """
-    stride = 2 * BLOCK
-    x = functional.pad(x, (margin + HALF_TAPS, margin + HALF_TAPS + stride))
-    return _correlate(x, decimator, stride).transpose(1, 2).reshape(x.shape[0], -1)
+    frames = x.unfold(1, taps, stride)[:, :n_frames]
+    return frames.split(max(1, TILE // len(x)) if x.device.type == "cpu" else frames.shape[1], dim=1)
 
 
 def _half_band() -> np.ndarray:
@@ -152,26 +185,12 @@ def _toeplitz(taps: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _wavelets(lengths: np.ndarray, quality: float, window: tuple[float, ...]) -> np.ndarray:
-    """Kernels of one octave, (2 * bin, tap): the real parts, then the imaginary ones.
-
-    At least as wide as the half-band filter, see `_halve`.
-    """
-    half = max(int(np.ceil(lengths.max() / 2)), HALF_TAPS)
+    """Kernels of one octave, (2 * bin, tap): the real parts, then the imaginary ones."""
+    half = int(lengths.max() / 2)
     u = np.arange(-half, half + 1) / lengths[:, None]
     w = sum(a * np.cos(2 * np.pi * i * u) for i, a in enumerate(window)) * (np.abs(u) <= 0.5)
     w /= w.sum(axis=1, keepdims=True)
     return np.concatenate([w * np.cos(2 * np.pi * quality * u), -w * np.sin(2 * np.pi * quality * u)])
-
-
-def _correlate(x: Tensor, kernels: Tensor, stride: int, n_frames: int | None = None) -> Tensor:
-    """Products of kernels (row, 1, tap) with stretches of x (batch, time) every `stride` samples: (batch, row, frame).
-
-    A convolution, written as matrix products because torch's convolution of one channel is 70 times slower on a CPU.
-    """
-    if torch.onnx.is_in_onnx_export():
-        return functional.conv1d(x[:, None], kernels, stride=stride)[..., :n_frames]
-    frames = x.unfold(1, kernels.shape[2], stride)[:, :n_frames]
-    return torch.cat([kernels[:, 0] @ tile.transpose(1, 2) for tile in frames.split(TILE, dim=1)], dim=2)
 
 
 class HarmonicStack(nn.Module):
