@@ -1,0 +1,173 @@
+"""Notes -> audio with a SoundFont: one instrument at a time, the same bits every time."""
+
+import importlib.util
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+# The class behind `tinysoundfont.Synth`: it alone can share one loaded font between players and play in mono. Importing
+# the package does not import pyaudio, which its metadata asks for and only live playback uses.
+from tinysoundfont._tinysoundfont import OutputMode, SoundFont
+
+from common.notes import Notes
+from common.scores import Score
+
+RENDER_RATE = 44100  # most samples of the fonts are recorded at it; rendering at a lower rate would alias
+CONTROL_STEP = 256  # samples at RENDER_RATE between two positions of a moving pitch
+SILENCE = 1e-4  # peak, -80 dBFS, below which a decaying note has ended
+MAX_TAIL = 8.0  # seconds
+DRUM_BANK = 128
+
+# Players of these bend their notes: strings, voices, brass, reeds, pipes and a few more that sustain.
+VIBRATO_PROGRAMS = frozenset(
+    (21, 22, 23, *range(40, 44), *range(48, 50), *range(52, 55), *range(56, 80), 109, 110, 111)
+)
+
+
+class RenderError(ValueError):
+    """A SoundFont that cannot be used, or notes that are not one instrument's."""
+
+
+def default_soundfont() -> Path:
+    """TimGM6mb.sf2, which the pretty_midi wheel carries: all of General MIDI in 6 MB."""
+    package = importlib.util.find_spec("pretty_midi")
+    path = Path(package.origin).with_name("TimGM6mb.sf2") if package and package.origin else None
+    if path is None or not path.is_file():
+        raise RenderError("no default SoundFont: install pretty_midi, which carries one, or name an SF2 file")
+    return path
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path) -> SoundFont:
+    if not path.is_file():
+        raise RenderError(f"{path}: no such SoundFont; name an SF2 or SF3 file")
+    try:
+        return SoundFont(str(path))
+    except RuntimeError as error:
+        raise RenderError(f"{path}: cannot be read as a SoundFont; name a whole SF2 or SF3 file") from error
+
+
+def _player(soundfont: str | Path | None, program: int, is_drum: bool) -> SoundFont:
+    """A player of its own with channel 0 set to a preset. A kit that the font lacks is played by kit 0, as in GM."""
+    path = default_soundfont() if soundfont is None else Path(soundfont)
+    font = _load(path.resolve())
+    if is_drum and font.get_preset_index(DRUM_BANK, program) < 0:
+        program = 0
+    bank = DRUM_BANK if is_drum else 0
+    if font.get_preset_index(bank, program) < 0:
+        raise RenderError(
+            f"{path}: has no preset for {'drums' if is_drum else f'program {program}'}; use a GM SoundFont"
+        )
+    player = SoundFont(font)
+    player.set_output(OutputMode.Mono, RENDER_RATE, 0.0)
+    player.channel_set_bank(0, bank)
+    player.channel_set_preset_number(0, program, is_drum)
+    return player
+
+
+def vibrato(notes: Notes, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    """Cents by which a player's pitch moves, one value every CONTROL_STEP samples: a wobble that grows in each note.
+
+    Depth 8-35 cents at 4.5-6.5 Hz, over a slow drift of about 5 cents; the mean over a note stays at its pitch.
+    """
+    step = CONTROL_STEP / RENDER_RATE
+    time = np.arange(int(seconds / step) + 1) * step
+    onsets = np.r_[0.0, np.sort(notes.onset)]
+    age = time - onsets[np.searchsorted(onsets, time, side="right") - 1]
+    depth, rate, delay = rng.uniform(8.0, 35.0), rng.uniform(4.5, 6.5), rng.uniform(0.1, 0.4)
+    drift = np.interp(time, np.arange(0.0, seconds + 2.0), rng.normal(0.0, 5.0, int(seconds) + 2))
+    return drift + depth * np.clip(age / delay - 0.5, 0.0, 1.0) * np.sin(2.0 * np.pi * rate * time)
+
+
+def _play(player: SoundFont, events: list[tuple], n_samples: int) -> np.ndarray:
+    """The sound of (sample, function, *arguments) events, each taking effect exactly at its sample."""
+    audio = np.zeros(n_samples, np.float32)
+    position = 0
+    for sample, act, *arguments in (*events, (n_samples, None)):
+        if sample > position:
+            player.render(audio[position:sample].view(np.uint8))
+            position = sample
+        if act is not None:
+            act(*arguments)
+    return audio
+
+
+def _tail(player: SoundFont) -> np.ndarray:
+    """What still sounds, up to the silence."""
+    blocks = [np.zeros(0, np.float32)]
+    for _ in range(int(MAX_TAIL * 10)):
+        block = np.zeros(RENDER_RATE // 10, np.float32)
+        player.render(block.view(np.uint8))
+        blocks.append(block)
+        if np.abs(block).max() < SILENCE:
+            break
+    return np.concatenate(blocks)
+
+
+def render(
+    notes: Notes,
+    sample_rate: int,
+    soundfont: str | Path | None = None,
+    tuning_cents: float = 0.0,
+    seconds: float | None = None,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
+    """The sound of one instrument.
+
+    Args:
+        notes: of one program, or of one drum kit (whose number is the program).
+        sample_rate: of the result; the synthesiser runs at 44.1 kHz and soxr resamples.
+        soundfont: SF2 or SF3 file; none means `default_soundfont()`.
+        tuning_cents: all pitches are moved by this.
+        seconds: length of the result; without it the sound lasts until the last note has decayed.
+        rng: draws vibrato for instruments that have it; without it pitches stand still.
+
+    Returns:
+        Mono float32 [time]. The peak of one loud note is about 0.5, and nothing is clipped.
+
+    Raises:
+        RenderError: the SoundFont is missing, broken or lacks the preset, or the notes are of several instruments.
+    """
+    if not len(notes):
+        return np.zeros(round((seconds or 0.0) * sample_rate), np.float32)
+    program, is_drum = int(notes.program[0]), bool(notes.is_drum[0])
+    if (notes.program != program).any() or (notes.is_drum != is_drum).any():
+        raise RenderError("render plays one instrument at a time; split the notes by program first")
+    player = _player(soundfont, program, is_drum)
+    last = notes.end if seconds is None else seconds
+    start = np.round(notes.onset * RENDER_RATE).astype(np.int64)
+    stop = np.maximum(np.round(notes.offset * RENDER_RATE).astype(np.int64), start + 1)
+    n_samples = max(int(np.ceil(last * RENDER_RATE)), int(stop.max()) + 1 if seconds is None else 0)
+    events = [(0, 0, player.channel_set_tuning, 0, tuning_cents / 100.0)]
+    if rng is not None and not is_drum and program in VIBRATO_PROGRAMS:
+        cents = tuning_cents + vibrato(notes, last, rng)
+        events += [(i * CONTROL_STEP, 0, player.channel_set_tuning, 0, c / 100.0) for i, c in enumerate(cents)]
+    keys = notes.pitch.tolist()
+    events += [(at, 1, player.channel_note_off, 0, key) for at, key in zip(stop.tolist(), keys, strict=True)]
+    volumes = (notes.velocity / 127.0).tolist()
+    events += [
+        (at, 2, player.channel_note_on, 0, key, volume)
+        for at, key, volume in zip(start.tolist(), keys, volumes, strict=True)
+    ]
+    # Where events meet, the pitch moves first, and a key is released before it is struck again.
+    events = sorted((event for event in events if 0 <= event[0] < n_samples), key=lambda event: event[:2])
+    audio = _play(player, [(at, *action) for at, _, *action in events], n_samples)
+    if seconds is None:
+        audio = np.concatenate([audio, _tail(player)])
+    audio = soxr.resample(audio, RENDER_RATE, sample_rate)
+    length = len(audio) if seconds is None else round(seconds * sample_rate)
+    return np.pad(audio, (0, max(length - len(audio), 0)))[:length]
+
+
+def render_score(
+    score: Score,
+    sample_rate: int,
+    soundfont: str | Path | None = None,
+    tuning_cents: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
+    """All parts of a score, float32 [part, time], each as `render` plays it; their sum is the mixture."""
+    stems = [render(part.notes, sample_rate, soundfont, tuning_cents, score.seconds, rng) for part in score.parts]
+    return np.stack(stems) if stems else np.zeros((0, round(score.seconds * sample_rate)), np.float32)
