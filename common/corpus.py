@@ -23,12 +23,12 @@ from tqdm import tqdm
 from common.composer import compose
 from common.instruments import HELD_OUT_PROGRAMS, TRAIN_PROGRAMS
 from common.notes import Notes
-from common.render import RenderError, default_soundfont, render_score
+from common.render import RenderError, default_soundfont, heard, render_score
 from common.scores import Score
 from common.stems import Multitrack, Stem
 from common.storage import replacing
 
-VERSION = 1  # of the pieces: raise it when the composer, the renderer or this file would make other ones
+VERSION = 2  # of the pieces: raise it when the composer, the renderer or this file would make other ones
 FIRST_SEED = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # the composer's seeds, a range for each split
 UNSEEN_EVERY = 3  # of the composed test pieces one in three has only instruments that training never hears
 LOUDNESS = (
@@ -245,7 +245,7 @@ def make_piece(recipe: Recipe, folder: Path) -> Path:
     with replacing(folder / f"{recipe.id}.npy") as temporary:
         np.save(temporary, np.rint(stems / scales[:, None].astype(np.float32)).astype(np.int16))
     with replacing(folder / f"{recipe.id}.notes.npy") as temporary:
-        np.save(temporary, score.notes.table)
+        np.save(temporary, heard(score.notes, recipe.soundfont).sort().table)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(entry))
     return path
