@@ -74,9 +74,10 @@ class Multitrack:
             gains_db: (track,) one for each chosen stem; none leaves the levels alone.
         """
         chosen = np.arange(len(self.stems))[np.asarray(indices, dtype=None if len(indices) else np.int64)]
-        factors = 10.0 ** (np.zeros(len(chosen)) if gains_db is None else np.asarray(gains_db)) / 20.0
+        gains_db = np.zeros(len(chosen)) if gains_db is None else np.asarray(gains_db, np.float64)
+        factors = 10.0 ** (gains_db / 20.0)
         stems = [self.stems[i] for i in chosen]
-        scaled = [replace(stem, scale=stem.scale * factor) for stem, factor in zip(stems, factors, strict=True)]
+        scaled = [replace(stem, scale=stem.scale * float(factor)) for stem, factor in zip(stems, factors, strict=True)]
         return replace(self, stems=tuple(scaled))
 
     def drop(self, *indices: int) -> "Multitrack":
