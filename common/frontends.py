@@ -18,8 +18,8 @@ PASSBAND = 0.25 - (ATTENUATION_DB - 7.95) / (2.285 * 2 * HALF_TAPS) / (4 * np.pi
 # Samples that one row of the decimating matrix product makes.
 BLOCK = 32
 
-# Frames that one matrix product takes on a CPU, so that their copies stay in its cache.
-TILE = 1024
+# Samples that one matrix product or Fourier transform takes on a CPU, so that their copies stay in its cache.
+TILE = 2**19
 
 
 class CQT(nn.Module):
@@ -47,6 +47,11 @@ class CQT(nn.Module):
         input_octaves: how often the input is halved in rate before the highest octave; with 1 the module takes audio
             at 2 * sample_rate.
     """
+
+    kernels: Tensor  # (2 * bin, 1, tap) of one octave: real parts, imaginary parts
+    folded: Tensor  # (2 * bin, 1 + tap // 2): their halves from the centre on
+    decimator: Tensor  # (BLOCK, 1, tap)
+    lengths: Tensor  # (bin, 1), samples
 
     def __init__(
         self,
@@ -90,14 +95,10 @@ class CQT(nn.Module):
         self.pad = HALF_TAPS + 2 * BLOCK * max(2, -(-(margin - HALF_TAPS) // (2 * BLOCK)))
         # Real parts are even in time and imaginary ones odd: half of each does, on sums and differences of samples.
         folded = kernels[:, margin:] * np.where(np.arange(margin + 1) == 0, 0.5, 1.0)
-        self._constant("kernels", kernels[:, None])
-        self._constant("folded", folded)
-        self._constant("decimator", _toeplitz(_half_band(), BLOCK)[:, None])
-        self._constant("lengths", lengths[:, None])
-
-    def _constant(self, name: str, value: np.ndarray):
-        """A buffer that follows the module from device to device and, as it can be made anew, is in no checkpoint."""
-        self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
+        _constant(self, "kernels", kernels[:, None])
+        _constant(self, "folded", folded)
+        _constant(self, "decimator", _toeplitz(_half_band(), BLOCK)[:, None])
+        _constant(self, "lengths", lengths[:, None])
 
     @property
     def context(self) -> int:
@@ -114,10 +115,7 @@ class CQT(nn.Module):
         Returns:
             (batch, bin, frame), low bins first, `grid.n_frames(time)` frames, frame i centred on sample i * hop.
         """
-        if audio.ndim != 2 or audio.shape[1] == 0:
-            raise ValueError(f"audio must be (batch, time) with at least one sample, not {tuple(audio.shape)}")
-        # The count of every hop-th sample: the exact number of frames, also in a traced graph of dynamic length.
-        n_frames = audio[:, :: self.grid.hop_length].shape[1]
+        n_frames = _n_frames(audio, self.grid)
         with torch.autocast(audio.device.type, enabled=False):
             x = functional.pad(audio.to(self.kernels.dtype), (self.pad, self.pad))
             for _ in range(self.input_octaves):
@@ -159,6 +157,18 @@ class CQT(nn.Module):
         return torch.cat([x.new_zeros(len(x), missing), *halved, x.new_zeros(len(x), self.pad)], dim=1)
 
 
+def _constant(module: nn.Module, name: str, value: np.ndarray) -> None:
+    """A buffer that follows the module from device to device and, as it can be made anew, is in no checkpoint."""
+    module.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
+
+
+def _n_frames(audio: Tensor, grid: FrameGrid) -> int:
+    """`grid.n_frames` of audio (batch, time), counted so that a traced graph of dynamic length has it exact, too."""
+    if audio.ndim != 2 or audio.shape[1] == 0:
+        raise ValueError(f"audio must be (batch, time) with at least one sample, not {tuple(audio.shape)}")
+    return audio[:, :: grid.hop_length].shape[1]
+
+
 def _tiles(x: Tensor, taps: int, stride: int, n_frames: int | None = None) -> tuple[Tensor, ...]:
     """Overlapping stretches of x (batch, time), every `stride` samples, as views (batch, frame, tap).
 
@@ -166,7 +176,7 @@ def _tiles(x: Tensor, taps: int, stride: int, n_frames: int | None = None) -> tu
     they come in tiles of a size whose copies stay in the cache.
     """
     frames = x.unfold(1, taps, stride)[:, :n_frames]
-    return frames.split(max(1, TILE // len(x)) if x.device.type == "cpu" else frames.shape[1], dim=1)
+    return frames.split(max(1, TILE // (taps * len(x))) if x.device.type == "cpu" else frames.shape[1], dim=1)
 
 
 def _half_band() -> np.ndarray:
@@ -227,3 +237,135 @@ class HarmonicStack(nn.Module):
         above = max(0, max(self.shifts) + self.n_bins - picture.shape[1])
         padded = functional.pad(picture, (0, 0, below, above), value=self.fill)
         return torch.stack([padded[:, below + s : below + s + self.n_bins] for s in self.shifts], dim=1)
+
+
+class LogSpectrogram(nn.Module):
+    """Logarithm of the short-time spectrum, not below that of a floor, over the signal extended by zeros.
+
+    Args:
+        sample_rate: rate in Hz.
+        n_fft: samples of a transform.
+        hop_length: samples between frames.
+        win_length: samples of the (periodic) Hann window in the middle of a transform; all by default.
+        center: frame i is centred on sample i * hop, as `grid` has it. Otherwise its window starts there.
+        power: 2 for energies, 1 for magnitudes.
+        floor: smallest energy or magnitude that is told from silence. A maximum, not a sum: what is above keeps its
+            value, and no exporter takes it for nothing.
+    """
+
+    window: Tensor  # (n_fft,)
+
+    def __init__(
+        self,
+        sample_rate: int,
+        n_fft: int,
+        hop_length: int,
+        *,
+        win_length: int | None = None,
+        center: bool = True,
+        power: int = 2,
+        floor: float = 1e-7,
+    ):
+        super().__init__()
+        win_length = win_length or n_fft
+        if not 0 < win_length <= n_fft or power not in (1, 2) or floor <= 0:
+            raise ValueError("win_length must be in 1..n_fft, power 1 or 2 and floor positive")
+        self.grid = FrameGrid(sample_rate, hop_length)
+        self.power = power
+        self.floor = floor
+        before = (n_fft - win_length) // 2
+        self.padding = (n_fft // 2, (n_fft - 1) // 2) if center else (before, n_fft - 1 - before)
+        window = np.zeros(n_fft)
+        window[before : before + win_length] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(win_length) / win_length)
+        _constant(self, "window", window)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Natural logarithms, float32 also under autocast.
+
+        Args:
+            audio: (batch, time), at least one sample, at `grid.sample_rate`.
+
+        Returns:
+            (batch, bin, frame), low bins first, `grid.n_frames(time)` frames.
+        """
+        n_frames = _n_frames(audio, self.grid)
+        with torch.autocast(audio.device.type, enabled=False):
+            x = functional.pad(audio.to(self.window.dtype), self.padding)
+            if torch.onnx.is_in_onnx_export():
+                parts = functional.conv1d(x[:, None], self._fourier(), stride=self.grid.hop_length)[..., :n_frames]
+                picture = self._bins(*parts.chunk(2, dim=1))
+            else:
+                tiles = _tiles(x, len(self.window), self.grid.hop_length, n_frames)
+                spectra = (torch.fft.rfft(tile * self.window).mT for tile in tiles)
+                picture = torch.cat([self._bins(spectrum.real, spectrum.imag) for spectrum in spectra], dim=2)
+            return torch.log(picture.clamp(min=self.floor))
+
+    def _bins(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        energy = real * real + imaginary * imaginary
+        # The square root has no derivative at 0.
+        return energy if self.power == 2 else energy.clamp(min=torch.finfo(energy.dtype).tiny).sqrt()
+
+    def _fourier(self) -> Tensor:
+        """The windowed transform as kernels (2 * bin, 1, tap): real parts, then imaginary ones."""
+        n_fft = len(self.window)
+        phase = np.outer(np.arange(n_fft // 2 + 1), np.arange(n_fft)) % n_fft * (2 * np.pi / n_fft)
+        kernels = torch.from_numpy(np.concatenate([np.cos(phase), -np.sin(phase)])).to(self.window)
+        return (kernels * self.window)[:, None]
+
+
+class LogMel(LogSpectrogram):
+    """`LogSpectrogram` summed by triangles on the mel scale, before the logarithm.
+
+    Args:
+        sample_rate: rate in Hz.
+        n_fft: samples of a transform.
+        hop_length: samples between frames.
+        n_mels: number of bins.
+        fmin: lower corner of the lowest triangle in Hz.
+        fmax: upper corner of the highest triangle in Hz; half the rate by default.
+        scale: "htk" (torchaudio's default) or "slaney" (librosa's).
+        normalise: divide each triangle by its area in Hz (librosa's default, not torchaudio's).
+        **spectrogram: further arguments of `LogSpectrogram`; power and floor are those of the spectrum and of the sums.
+    """
+
+    filters: Tensor  # (mel, bin)
+
+    def __init__(
+        self,
+        sample_rate: int,
+        n_fft: int,
+        hop_length: int,
+        n_mels: int,
+        *,
+        fmin: float = 0.0,
+        fmax: float | None = None,
+        scale: str = "htk",
+        normalise: bool = False,
+        **spectrogram,
+    ):
+        super().__init__(sample_rate, n_fft, hop_length, **spectrogram)
+        if scale not in ("htk", "slaney"):
+            raise ValueError(f"scale must be htk or slaney, not {scale}")
+        low, high = _hz_to_mel(np.array([fmin, fmax or sample_rate / 2]), scale)
+        corners = _mel_to_hz(np.linspace(low, high, n_mels + 2), scale)
+        low, centre, high = corners[:-2, None], corners[1:-1, None], corners[2:, None]
+        hz = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)
+        triangles = np.clip(np.minimum((hz - low) / (centre - low), (high - hz) / (high - centre)), 0, None)
+        _constant(self, "filters", triangles * (2 / (high - low) if normalise else 1))
+
+    def _bins(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        return self.filters @ super()._bins(real, imaginary)
+
+
+def _hz_to_mel(hz: np.ndarray, scale: str) -> np.ndarray:
+    """HTK's formula, or the one of Slaney's Auditory Toolbox: linear to 1 kHz, then 27 steps for a factor of 6.4."""
+    if scale == "htk":
+        return 2595 * np.log10(1 + hz / 700)
+    return np.where(hz < 1000, hz * 3 / 200, 15 + 27 * np.log(np.maximum(hz, 1000) / 1000) / np.log(6.4))
+
+
+def _mel_to_hz(mel: np.ndarray, scale: str) -> np.ndarray:
+    """The inverse of `_hz_to_mel`."""
+    if scale == "htk":
+        return 700 * (10 ** (mel / 2595) - 1)
+    return np.where(mel < 15, mel * 200 / 3, 1000 * 6.4 ** ((np.maximum(mel, 15) - 15) / 27))
