@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from common.frames import FrameGrid
 
@@ -19,6 +20,7 @@ NOTE = np.dtype(
         ("confidence", np.float32),  # 0..1, 1 for a known truth
     ]
 )
+COLUMNS = NOTE.names or ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,17 +37,27 @@ class Notes:
             raise ValueError(f"Notes wants a one-dimensional array of dtype NOTE, not {self.table.dtype}")
 
     def __getattr__(self, name: str) -> np.ndarray:
-        if name in NOTE.names:
+        if name in COLUMNS:
             return self.table[name]
         raise AttributeError(name)
 
     @classmethod
-    def build(cls, onset, offset, pitch, velocity=100, program=0, is_drum=False, track=0, confidence=1.0) -> "Notes":
+    def build(
+        cls,
+        onset: ArrayLike,
+        offset: ArrayLike,
+        pitch: ArrayLike,
+        velocity: ArrayLike = 100,
+        program: ArrayLike = 0,
+        is_drum: ArrayLike = False,
+        track: ArrayLike = 0,
+        confidence: ArrayLike = 1.0,
+    ) -> "Notes":
         """A table from columns; a scalar serves the whole column."""
         onset = np.atleast_1d(np.asarray(onset, np.float64))
         table = np.empty(len(onset), NOTE)
         columns = (onset, offset, pitch, velocity, program, is_drum, track, confidence)
-        for name, column in zip(NOTE.names, columns, strict=True):
+        for name, column in zip(COLUMNS, columns, strict=True):
             table[name] = column
         return cls(table)
 
@@ -109,12 +121,13 @@ class Notes:
         return self[~self.is_drum]
 
     def without_overlaps(self) -> "Notes":
-        """Sorted, each note cut where its pitch starts again in its track; notes left without length are dropped.
+        """Sorted, each note cut where its pitch starts again in its track; notes without length are dropped.
 
         What a MIDI channel can express, and what a piano roll with onsets can hold.
         """
         order = np.lexsort((self.offset, self.onset, self.pitch, self.is_drum, self.track))
-        table = self.table[order].copy()
+        order = order[self.offset[order] > self.onset[order]]  # nothing to hear, so nothing that cuts another note
+        table = self.table[order]
         same = np.ones(max(len(table) - 1, 0), bool)
         for name in ("pitch", "is_drum", "track"):
             same &= table[name][1:] == table[name][:-1]
