@@ -11,7 +11,7 @@ from common.grooves import Event
 from common.instruments import FAMILY_OF_PROGRAM, PITCHED_PROGRAMS, PROGRAM_NAMES, RANGES
 from common.notes import Notes
 from common.phrases import BLOCKS, BROKEN, Song, accompany, bass_line, figure, line, strings, two_hands
-from common.scores import Part, Score, clock, perform
+from common.scores import TOUCHES, VOICES, Part, Score, clock, perform
 
 SCALES = {
     "major": (0, 2, 4, 5, 7, 9, 11),
@@ -31,9 +31,7 @@ COMPERS = (*range(8), 11, 12, 15, *range(20, 31), 45, 46, 61, 62, 63, 107)
 PADS = (20, 21, 44, *range(48, 55), 61, *range(88, 96))
 KEYBOARDS = (*range(8), *range(4), 10, 11, 12, 20, 21, 23, 46)
 PLUCKED = (*range(24, 31), 24, 25, 15, 46, 104, 105, 106)
-VOICES = (52, 53, 54)
 MELODIES = tuple(p for p in PITCHED_PROGRAMS if FAMILY_OF_PROGRAM[p] not in ("Bass", "Synth Pad"))
-TOUCHES = ((0.92, 1.05), (0.85, 1.0), (0.65, 1.0), (0.4, 0.8), (0.5, 1.05))  # articulation, see scores.perform
 
 Span = tuple[float, float, int]  # from, until (quarters), index of the part that leads
 
@@ -124,7 +122,7 @@ def _band(rng, song: Song, pool: Sequence[int]) -> tuple[list[Draft], list[Span]
     """Drums, bass, chords and pads behind one to three melodies that hand the lead on."""
     n_melodies = int(rng.integers(1, 4))
     drafts = [_draft(rng, pool, MELODIES, "melody") for _ in range(n_melodies)]
-    drafts += [_draft(rng, pool, COMPERS, "comping") for _ in range(rng.integers(1, 3))]
+    drafts += [_draft(rng, pool, COMPERS, "comping") for _ in range((1, 1, 2)[rng.integers(3)])]
     if rng.random() < 0.85:
         drafts.append(_draft(rng, pool, BASSES, "bass", (0.7, 0.98)))
     if rng.random() < 0.4:
@@ -150,24 +148,25 @@ def _lead_plan(rng, song: Song, n_melodies: int, soloists: Sequence[int]) -> lis
     """
     plan: list[Span] = []
     beat, last = 0.0, -1
-    shortest = 2 * float(np.ceil(2.5 * song.bpm / 120))
+    half = song.bar if song.bar % 2 else song.bar // 2  # hand-overs fall on halves of even bars
+    shortest = half * float(np.ceil(2.5 * song.bpm / 60 / half))
     while beat < song.end:
         seconds = np.clip(10.8 * np.exp(1.1 * rng.standard_normal()), 2.5, 60)
-        end = beat + max(2 * float(np.rint(seconds * song.bpm / 120)), shortest)
+        end = beat + max(half * float(np.rint(seconds * song.bpm / 60 / half)), shortest)
         end = end if end + shortest <= song.end else song.end
         solo = bool(soloists) and rng.random() < 0.4
         candidates = [index for index in (soloists if solo else range(n_melodies)) if index != last]
-        if rng.random() < 0.1 or not candidates:
-            last = -1
-        elif n_melodies > 1 and not solo and rng.random() < 0.15:
-            caller, answerer = rng.permutation(n_melodies)[:2].tolist()
-            turns = pairwise([*np.arange(beat, end - shortest + 1, max(2 * song.bar, shortest)).tolist(), end])
-            for turn, (a, b) in enumerate(turns):
-                last = answerer if turn % 2 else caller
-                plan.append((a, b, last))
-        else:
-            last = int(candidates[rng.integers(len(candidates))])
-            plan.append((beat, end, last))
+        last = -1
+        if candidates and rng.random() > 0.1:
+            leader = candidates[rng.integers(len(candidates))]
+            partners = [index for index in range(n_melodies) if index != leader]
+            turns, players = [beat, end], [leader]
+            if partners and not solo and rng.random() < 0.15:
+                turns = [*np.arange(beat, end - shortest + 1e-9, max(2 * song.bar, shortest)).tolist(), end]
+                players = [leader, partners[rng.integers(len(partners))]]
+            for turn, (start, stop) in enumerate(pairwise(turns)):
+                last = players[turn % len(players)]
+                plan.append((start, stop, last))
         beat = end
     return plan
 

@@ -52,46 +52,47 @@ GROOVES = {
         "snare": "............X...",
     },
 }  # fmt: skip
-FILLS = ("snare", "high_tom", "high_mid_tom", "low_mid_tom", "low_tom", "floor_tom", "low_floor_tom")
+CYMBALS = ("crash", "crash_2", "splash", "china")
+TOMS = ("snare", "high_tom", "high_mid_tom", "low_mid_tom", "low_tom", "floor_tom", "low_floor_tom")
 
 
 def groove(rng: np.random.Generator, start: float, end: float, bar: int, energy: np.ndarray) -> list[Event]:
-    """Drums from quarter `start` to `end`: one groove per section of four bars, a fill into the next, a crash on it.
+    """Two grooves that alternate by sections of four bars, with fills at their ends and cymbals on their beginnings.
 
     Args:
-        rng: draws grooves and fills.
-        start: first quarter, on a bar line.
-        end: the quarter to stop at.
+        rng: draws grooves, fills and cymbals.
+        start: first quarter; sections are counted from quarter 0.
+        end: quarter at which it stops.
         bar: quarters in a bar.
-        energy: 0..1 for each section of four bars; a quiet section is softer and sometimes thinner.
+        energy: 0..1 for each section; a quiet one is softer, and sometimes goes without the kick.
     """
     events: list[Event] = []
     names = [str(name) for name in rng.choice(list(GROOVES), 2)]
-    for index, section in enumerate(np.arange(start, end, 4 * bar)):
-        strength = energy[min(int(section // (4 * bar)), len(energy) - 1)]
-        pattern = GROOVES[names[index % 2]]
-        if strength < 0.6 and rng.random() < 0.5:
-            pattern = {name: steps for name, steps in pattern.items() if name != "kick"} or pattern
-        fill = section + 4 * bar - rng.choice((0.0, 1.0, 2.0), p=(0.2, 0.5, 0.3))
-        for name, steps in pattern.items():
-            for step in range(16 * bar):
-                beat, mark = section + step / 4, steps[step % (4 * bar)]
-                if mark != "." and beat < min(fill, end):
+    length = 4 * bar
+    for section in range(int(start // length), int(np.ceil(end / length))):
+        first, last = max(section * length, start), min((section + 1) * length, end)
+        fill = max(last - (0, 1, 1, 2)[rng.integers(4)], first)
+        strength = energy[min(section, len(energy) - 1)]
+        without = "kick" if strength < 0.6 and rng.random() < 0.5 else ""
+        for name, steps in GROOVES[names[section % 2]].items():
+            for step in range(4 * length):
+                beat, mark = section * length + step / 4, steps[step % (4 * bar)]
+                if mark != "." and first <= beat < fill and name != without:
                     events.append((beat, 0.25, DRUM_KEYS[name], int(STRENGTH[mark] * (0.7 + 0.3 * strength))))
-        events += solo(rng, fill, min(section + 4 * bar, end))
-        if section > start and rng.random() < 0.7:
-            events.append((section, 2.0, DRUM_KEYS[rng.choice(("crash", "crash_2", "splash", "china"))], 96))
+        events += solo(rng, fill, last)
+        if section * length > start and rng.random() < 0.7:
+            events.append((first, 2.0, DRUM_KEYS[CYMBALS[rng.integers(len(CYMBALS))]], 96))
     return events
 
 
 def solo(rng: np.random.Generator, start: float, end: float) -> list[Event]:
-    """Dense snares and toms that wander down the kit: a fill, or when it is long a solo."""
+    """Snare and toms, mostly in sixteenths, wandering down the kit and around again: a fill, or at length a solo."""
     events: list[Event] = []
     beat, drum = start, 0
     while beat < end:
-        length = rng.choice((0.25, 1 / 6, 0.5, 0.125), p=(0.6, 0.15, 0.2, 0.05))
-        drum = (drum + rng.choice((0, 1, 2), p=(0.6, 0.3, 0.1))) % len(FILLS)
-        events.append((beat, length, DRUM_KEYS[FILLS[drum]], int(rng.integers(70, 112))))
+        length = (0.25, 0.25, 0.25, 0.5, 1 / 6, 0.125)[rng.integers(6)]
+        drum = (drum + (0, 0, 0, 1, 1, 2)[rng.integers(6)]) % len(TOMS)
+        events.append((beat, length, DRUM_KEYS[TOMS[drum]], int(rng.integers(70, 112))))
         if rng.random() < 0.2:
             events.append((beat, length, DRUM_KEYS["kick"], 90))
         beat += length

@@ -1,5 +1,6 @@
 """What a part of our composer may play: melodies, bass lines, chords in all their figures, two hands, six strings."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -67,8 +68,9 @@ class Song:
         return [pitch for pitch in range(low, high + 1) if pitch % 12 in tones][:size]
 
     def sections(self, start: float, end: float, bars: int = 4) -> Iterator[tuple[float, float]]:
-        """[start, end) cut into sections of some bars."""
-        return pairwise([*np.arange(start, end, bars * self.bar).tolist(), end])
+        """[start, end) cut at every so many bars, counted from the beginning of the song."""
+        length = bars * self.bar
+        return pairwise([start, *np.arange(length * (start // length + 1), end, length).tolist(), end])
 
 
 def line(
@@ -163,11 +165,11 @@ def figure(
     events: list[Event] = []
     steps = [step for step in range(4 * song.bar) if pattern[step] != "."]
     strokes = list(pairwise([*steps, 4 * song.bar + steps[0]])) if steps else []
-    for bar in np.arange(start, end, song.bar).tolist():
+    for bar in np.arange(start // song.bar * song.bar, end, song.bar).tolist():
         for step, following in strokes:
             beat = bar + step / 4
             chord = tones(beat)
-            if beat >= end or not chord:
+            if not (start <= beat < end and chord):
                 continue
             named = {"a": chord, "u": chord[:0:-1] or chord, "b": chord[:1], "c": chord[1:] or chord}
             mark = pattern[step]
@@ -194,7 +196,7 @@ def accompany(
     """Chords of `size` tones upwards from `low`, in one figure for eight bars and then another."""
     events: list[Event] = []
     for begin, stop in song.sections(start, end, 8):
-        pattern, ring = patterns[int(rng.integers(len(patterns)))], rng.random() < 0.3
+        pattern, ring = _pattern(rng, song, patterns), rng.random() < 0.3
         events += figure(rng, song, pattern, begin, stop, lambda b: song.voicing(b, low, high, size), ring)
     return events
 
@@ -208,7 +210,7 @@ def bass_line(rng: np.random.Generator, song: Song, start: float, end: float, lo
         root = low + (song.pitch(song.chord(beat)) - low) % 12
         return [pitch for pitch in (root, root + 7, root + 12) if pitch <= high]
 
-    return figure(rng, song, BASSES[rng.integers(len(BASSES))], start, end, tones)
+    return figure(rng, song, _pattern(rng, song, BASSES), start, end, tones)
 
 
 def two_hands(rng: np.random.Generator, song: Song, start: float, end: float, low: int, high: int) -> list[Event]:
@@ -217,7 +219,7 @@ def two_hands(rng: np.random.Generator, song: Song, start: float, end: float, lo
     for begin, stop in song.sections(start, end):
         middle = int(np.clip(rng.integers(50, 72), low + 12, high - 18))
         below = UNDER_MELODY[rng.integers(len(UNDER_MELODY))]
-        right = line(rng, song, begin, stop, middle, high, 0.08)
+        right = line(rng, song, begin, stop, middle, min(middle + int(rng.integers(18, 45)), high), 0.08)
         for beat, length, pitch, velocity in right:
             if length >= 0.5:
                 tones = [song.pitch(song.degree(pitch - interval)) for interval in below]
@@ -235,8 +237,7 @@ def strings(
     events: list[Event] = []
     for begin, stop in song.sections(start, end, 8):
         picked, gap, lowest = rng.random() < 0.5, rng.uniform(0.004, 0.03), low + int(rng.integers(9))
-        patterns = PICKED if picked else STRUMS
-        pattern, ring = patterns[rng.integers(len(patterns))], picked or rng.random() < 0.4
+        pattern, ring = _pattern(rng, song, PICKED if picked else STRUMS), picked or rng.random() < 0.4
 
         def tones(beat: float, lowest: int = lowest) -> list[int]:
             chord = song.voicing(beat, lowest, high, size + 2)
@@ -244,6 +245,13 @@ def strings(
 
         events += figure(rng, song, pattern, begin, stop, tones, ring, gap)
     return events
+
+
+def _pattern(rng: np.random.Generator, song: Song, patterns: Sequence[str]) -> str:
+    """One of the figures; in a fast song none with sixteenths in a row."""
+    calm = [pattern for pattern in patterns if not re.search(r"[^.]{2}", pattern)]
+    patterns = patterns if song.bpm < 130 else calm
+    return patterns[int(rng.integers(len(patterns)))]
 
 
 def _draw(rng: np.random.Generator, cumulated: np.ndarray) -> int:

@@ -1,4 +1,4 @@
-"""Scores: parts of notes with their roles; how quarter notes become a performance."""
+"""Scores: parts with their roles, and how written notes become a performance."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +8,9 @@ import numpy as np
 from common.notes import Notes
 
 ROLES = ("melody", "voice", "bass", "comping", "pad", "drums")
+VOICES = (52, 53, 54)  # programs whose melodies count as sung
+TOUCHES = ((0.92, 1.05), (0.85, 1.0), (0.65, 1.0), (0.4, 0.8), (0.5, 1.05))  # ranges of articulation, see `perform`
+LONGEST_GAP = 0.3  # seconds; detached long notes are still long
 SHORTEST = 0.03  # seconds; shorter notes are clicks, and half of them would vanish between two frames
 
 
@@ -84,7 +87,7 @@ def perform(
         to_seconds: the clock of the piece.
         end: seconds; what lies outside [0, end] is cut.
         touch: least and greatest articulation (sounding over written length), drawn anew every two quarters; above 1
-            neighbours overlap (legato).
+            neighbours overlap (legato), and no note gives up more than LONGEST_GAP.
         jitter: deviation of the onsets in seconds, cut at 10 ms.
         swell: depth of the dynamic phrases in velocity steps.
 
@@ -99,9 +102,10 @@ def perform(
     period, phase = rng.uniform(8, 40, 2), rng.uniform(0, 2 * np.pi, 2)
     waves = np.sin(2 * np.pi * notes.onset[:, None] / period + phase).sum(1)
     velocity = notes.velocity + swell * waves + rng.normal(0, 3, len(notes))
+    gap = np.minimum(length * (1 - articulation * rng.uniform(0.95, 1.0, len(notes))), LONGEST_GAP)
     played = notes.replace(
         onset=onset,
-        offset=onset + np.maximum(length * articulation * rng.uniform(0.95, 1.0, len(notes)), 2 * SHORTEST),
+        offset=onset + np.maximum(length - gap, 2 * SHORTEST),
         velocity=np.clip(np.rint(velocity), 20, 127),
     )
     played = played.crop(0.0, end).without_overlaps()

@@ -1,16 +1,27 @@
 import numpy as np
 import pytest
 
-from common.composer import STYLES, compose
-from common.grooves import GROOVES
-from common.instruments import RANGES, TRAIN_PROGRAMS
+from common.composer import LOOPS, SCALES, STYLES, compose
+from common.grooves import GROOVES, KITS
+from common.instruments import HELD_OUT_PROGRAMS, RANGES, TRAIN_PROGRAMS
+from common.notes import Notes
 from common.phrases import BASSES, BLOCKS, BROKEN, PICKED, STRUMS
 from common.scores import ROLES, SHORTEST
 
 
 @pytest.fixture(scope="module")
 def pieces():
-    return [compose(seed, style, seconds=12.0) for style in STYLES for seed in range(40)]
+    """Style -> forty pieces."""
+    return {style: [compose(seed, style, seconds=15.0) for seed in range(40)] for style in STYLES}
+
+
+@pytest.fixture(scope="module")
+def scores(pieces):
+    return [score for style in pieces.values() for score in style]
+
+
+def polyphony(notes: Notes, times: np.ndarray) -> np.ndarray:
+    return np.sum((notes.onset[:, None] <= times) & (times < notes.offset[:, None]), axis=0)
 
 
 def test_a_seed_is_a_piece_to_the_bit():
@@ -20,8 +31,8 @@ def test_a_seed_is_a_piece_to_the_bit():
         assert first.notes != other.notes
 
 
-def test_notes_are_playable(pieces):
-    for score in pieces:
+def test_notes_are_playable(scores):
+    for score in scores:
         assert score.parts, score.title
         for index, part in enumerate(score.parts):
             notes = part.notes
@@ -34,34 +45,69 @@ def test_notes_are_playable(pieces):
             assert notes.end <= score.seconds
             assert np.min(notes.offset - notes.onset) >= SHORTEST
             assert notes == notes.without_overlaps()
-            assert notes.velocity.min() >= 1
-            assert notes.velocity.max() <= 127
-            if not part.is_drum:
-                low, high = RANGES[part.program]
-                assert low <= notes.pitch.min()
-                assert notes.pitch.max() <= high
+            assert 1 <= notes.velocity.min() <= notes.velocity.max() <= 127
+            low, high = (27, 87) if part.is_drum else RANGES[part.program]
+            assert low <= notes.pitch.min() <= notes.pitch.max() <= high
 
 
 def test_leads_are_disjoint_and_sound(pieces):
-    bands = [score for score in pieces if score.title.startswith("band")]
-    for score in bands:
+    for score in pieces["band"]:
         ends = [0.0, *(end for _, end, _ in score.lead)]
         for before, (start, end, index) in zip(ends, score.lead, strict=False):
             assert before <= start < end <= score.seconds
             assert len(score.parts[index].notes.crop(start, end))
-    led = sum(end - start for score in bands for start, end, _ in score.lead) / sum(score.seconds for score in bands)
-    assert 0.5 < led < 0.95  # mostly somebody leads, sometimes nobody
+    total = sum(score.seconds for score in pieces["band"])
+    assert 0.5 < sum(end - start for score in pieces["band"] for start, end, _ in score.lead) / total < 0.95
 
 
-def test_programs_come_from_the_pool():
-    for seed in range(30):
-        assert {p.program for p in compose(seed, seconds=5.0, programs=TRAIN_PROGRAMS).parts if not p.is_drum} <= set(
-            TRAIN_PROGRAMS
-        )
-    assert {p.program for p in compose(3, "band", programs=(40,)).parts if not p.is_drum} == {40}
+def test_the_lead_changes_hands(pieces):
+    handovers = [
+        (before, after)
+        for score in (compose(seed, "band", seconds=60.0) for seed in range(40))
+        for before, after in zip(score.lead[:-1], score.lead[1:], strict=True)
+    ]
+    assert len(handovers) > 40
+    touching = [(before, after) for before, after in handovers if before[1] == after[0]]
+    assert touching
+    assert all(before[2] != after[2] for before, after in touching)
 
 
-def test_bars_are_full():
+def test_every_style_is_drawn_and_a_band_mostly_has_drums(pieces):
+    drawn = {compose(seed, seconds=2.0).title.split()[0] for seed in range(100)}
+    assert drawn == set(STYLES)
+    drums = [any(part.is_drum for part in score.parts) for score in pieces["band"]]
+    assert 0.5 < np.mean(drums) < 1.0
+    assert not any(
+        part.is_drum for style in STYLES if style != "band" for score in pieces[style] for part in score.parts
+    )
+
+
+def test_the_pieces_together_teach_what_is_to_be_heard(pieces, scores):
+    notes = Notes.concatenate(score.notes.tuned() for score in scores)
+    assert set(range(24, 108)) <= set(notes.pitch.tolist())
+    lengths = notes.offset - notes.onset
+    assert np.quantile(lengths, 0.01) < 0.08  # seconds: trills
+    assert np.quantile(lengths, 0.99) > 1.5
+    assert notes.velocity.max() - notes.velocity.min() > 70
+    times = np.arange(1, 14, 0.05)
+    most = {style: [polyphony(s.notes.tuned(), times).max() for s in pieces[style]] for style in STYLES}
+    assert max(most["solo"]) <= 2  # one voice, legato
+    assert max(most["texture"]) == 8
+    assert max(most["keys"]) >= 8
+    for score in pieces["chamber"]:
+        assert 2 <= len(score.parts) <= 5
+    assert len({part.program for score in scores for part in score.parts}) > 70
+
+
+@pytest.mark.parametrize("pool", [TRAIN_PROGRAMS, HELD_OUT_PROGRAMS, (40,)])
+def test_programs_come_from_the_pool(pool):
+    for style in STYLES:
+        for seed in range(5):
+            for part in compose(seed, style, seconds=5.0, programs=pool).parts:
+                assert part.program in (KITS if part.is_drum else pool)
+
+
+def test_tables_are_well_formed():
     figures = [
         *BLOCKS,
         *BROKEN,
@@ -71,6 +117,8 @@ def test_bars_are_full():
         *(steps for kit in GROOVES.values() for steps in kit.values()),
     ]
     assert {len(steps) for steps in figures} == {16}
+    assert all(len(scale) == 7 and list(scale) == sorted(set(scale)) and scale[-1] < 12 for scale in SCALES.values())
+    assert all(0 <= degree < 7 for loop in LOOPS for degree in loop)
 
 
 @pytest.mark.parametrize("arguments", [{"style": "polka"}, {"seconds": 1.0}, {"programs": (127,)}, {"programs": ()}])
