@@ -61,13 +61,13 @@ def match_notes(
         (match, 2) int64, indices of reference and estimate, in order of the reference.
     """
     within = np.less if strict else np.less_equal
-    ref, est = _close_onsets(ref_intervals[:, 0], est_intervals[:, 0], onset_tolerance)
-    apart = np.around(np.abs(ref_intervals[ref] - est_intervals[est]), _DECIMALS)
-    hits = within(apart[:, 0], onset_tolerance)
+    (ref_onset, ref_offset), (est_onset, est_offset) = ref_intervals.T, est_intervals.T
+    ref, est = _close_onsets(ref_onset, est_onset, onset_tolerance)
+    hits = within(np.around(np.abs(ref_onset[ref] - est_onset[est]), _DECIMALS), onset_tolerance)
     hits &= within(np.abs(1200 * (np.log2(ref_hz)[ref] - np.log2(est_hz)[est])), pitch_tolerance)
     if offset_ratio is not None:
-        tolerance = np.maximum(offset_ratio * (ref_intervals[:, 1] - ref_intervals[:, 0]), offset_min_tolerance)
-        hits &= within(apart[:, 1], tolerance[ref])
+        tolerance = np.maximum(offset_ratio * (ref_offset - ref_onset), offset_min_tolerance)
+        hits &= within(np.around(np.abs(ref_offset[ref] - est_offset[est]), _DECIMALS), tolerance[ref])
     return _maximum_matching(ref[hits], est[hits])
 
 
@@ -114,9 +114,9 @@ def precision_recall_f1_overlap(
         return 0.0, 0.0, 0.0, 0.0
     precision, recall = len(est) / len(est_hz), len(ref) / len(ref_hz)
     f_measure = (1 + beta**2) * precision * recall / (beta**2 * precision + recall)
-    both = np.stack([ref_intervals[ref], est_intervals[est]])
-    shared = both[..., 1].min(axis=0) - both[..., 0].max(axis=0)
-    spanned = both[..., 1].max(axis=0) - both[..., 0].min(axis=0)
+    (onset, offset), (est_onset, est_offset) = ref_intervals[ref].T, est_intervals[est].T
+    shared = np.minimum(offset, est_offset) - np.maximum(onset, est_onset)
+    spanned = np.maximum(offset, est_offset) - np.minimum(onset, est_onset)
     return precision, recall, f_measure, float(np.mean(shared / spanned))
 
 
@@ -148,8 +148,8 @@ def _close_onsets(ref: np.ndarray, est: np.ndarray, tolerance: float) -> tuple[n
     """All pairs (reference, estimate) whose onsets may be within the tolerance, in order of the reference."""
     reach = tolerance + 1e-3  # wider than what rounding to 0.1 ms can let in
     order = np.argsort(est, kind="stable")
-    start = np.searchsorted(est[order], ref - reach, side="left")
-    stop = np.searchsorted(est[order], ref + reach, side="right")
+    ranked = est[order]
+    start, stop = np.searchsorted(ranked, ref - reach, "left"), np.searchsorted(ranked, ref + reach, "right")
     n = stop - start
     # Each reference's run of ranks start..stop, laid end to end: a running index, moved per reference.
     rank = np.arange(n.sum()) + np.repeat(stop - np.cumsum(n), n)
