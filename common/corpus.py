@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.composer import compose
+from common.compositions import CompositionError, compositions, load_composition
 from common.instruments import HELD_OUT_PROGRAMS, TRAIN_PROGRAMS
 from common.notes import Notes
 from common.render import RenderError, default_soundfont, heard, render_score
@@ -28,9 +29,9 @@ from common.scores import Score
 from common.stems import Multitrack, Stem
 from common.storage import replacing
 
-VERSION = 2  # of the pieces: raise it when the composer, the renderer or this file would make other ones
+VERSION = 3  # of the pieces: raise it when the composer, the renderer or this file would make other ones
 FIRST_SEED = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # the composer's seeds, a range for each split
-UNSEEN_EVERY = 3  # of the composed test pieces one in three has only instruments that training never hears
+UNSEEN_EVERY = 3  # of the test pieces one in three has only instruments that training never hears
 LOUDNESS = (
     -26.0,
     3.5,
@@ -46,20 +47,17 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class Size:
-    """How much is composed: seconds of a piece, and the number of pieces of each split."""
+    """Seconds of a piece, and for each split how many our composer makes and how many are excerpts of real works."""
 
     seconds: float
     composed: dict[str, int]
-
-    @property
-    def total_seconds(self) -> float:
-        return self.seconds * sum(self.composed.values())
+    works: dict[str, int]
 
 
 SIZES = {
-    "tiny": Size(6.0, {"train": 4, "validation": 2, "test": 3}),
-    "small": Size(40.0, {"train": 45, "validation": 8, "test": 12}),
-    "full": Size(60.0, {"train": 320, "validation": 20, "test": 36}),
+    "tiny": Size(6.0, {"train": 4, "validation": 2, "test": 3}, {}),
+    "small": Size(40.0, {"train": 36, "validation": 6, "test": 12}, {"train": 12, "validation": 3, "test": 6}),
+    "full": Size(60.0, {"train": 300, "validation": 16, "test": 36}, {"train": 150, "validation": 8, "test": 28}),
 }
 
 
@@ -165,6 +163,7 @@ class Recipe:
 
     split: str
     seed: int
+    work: str  # the real composition that it is an excerpt of; none if our composer makes it
     seconds: float
     unseen: bool
     sample_rate: int
@@ -172,13 +171,23 @@ class Recipe:
     soundfont: Path
 
     @property
-    def id(self) -> str:
+    def digest(self) -> str:
         content = {name: value for name, value in asdict(self).items() if name != "soundfont"}
-        digest = hashlib.sha256(json.dumps([VERSION, content]).encode()).hexdigest()
-        return f"composed-{self.seed}-{digest[:12]}"
+        return _hash(VERSION, content)
 
-    def score(self) -> Score:
-        return compose(self.seed, None, self.seconds, HELD_OUT_PROGRAMS if self.unseen else TRAIN_PROGRAMS)
+    @property
+    def id(self) -> str:
+        return f"{self.work.replace('/', '-') or 'composed'}-{self.seed}-{self.digest[:12]}"
+
+    def score(self, rng: np.random.Generator) -> Score:
+        programs = HELD_OUT_PROGRAMS if self.unseen else TRAIN_PROGRAMS
+        if self.work:
+            return load_composition(self.work, rng, programs=programs, seconds=self.seconds)
+        return compose(self.seed, seconds=self.seconds, programs=programs)
+
+
+def _hash(*content) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 @lru_cache(maxsize=16)
@@ -193,13 +202,26 @@ def _digest(soundfont: Path) -> str:
 def plan(size: str, sample_rate: int, soundfonts: Sequence[Path], test_soundfont: Path | None = None) -> list[Recipe]:
     """The recipes of a corpus; pieces take the SoundFonts in turn, those of the test the given one if there is one."""
     recipes = []
-    for split, count in SIZES[size].composed.items():
-        for i in range(count):
-            soundfont = test_soundfont if test_soundfont and split == "test" else soundfonts[i % len(soundfonts)]
-            unseen = split == "test" and i % UNSEEN_EVERY == UNSEEN_EVERY - 1
-            seed, seconds = FIRST_SEED[split] + i, SIZES[size].seconds
-            recipes.append(Recipe(split, seed, seconds, unseen, sample_rate, _digest(soundfont), soundfont))
+    for split in FIRST_SEED:
+        composed = [""] * SIZES[size].composed.get(split, 0)
+        for group in (composed, _works(split, SIZES[size].works.get(split, 0))):
+            for i, work in enumerate(group):
+                soundfont = test_soundfont if test_soundfont and split == "test" else soundfonts[i % len(soundfonts)]
+                unseen = split == "test" and i % UNSEEN_EVERY == UNSEEN_EVERY - 1
+                seed, seconds, font_digest = FIRST_SEED[split] + i, SIZES[size].seconds, _digest(soundfont)
+                recipes.append(Recipe(split, seed, work, seconds, unseen, sample_rate, font_digest, soundfont))
     return recipes
+
+
+def _works(split: str, count: int) -> list[str]:
+    """Real works of a split, one of each composer in turn; where there are too few, they come again."""
+    if not count:
+        return []
+    works = np.random.default_rng(0).permutation(compositions(split)).tolist()
+    composers = [work.split("/")[0] for work in works]
+    rank = [composers[:i].count(composer) for i, composer in enumerate(composers)]
+    turns = [work for _, _, work in sorted(zip(rank, composers, works, strict=True))]
+    return [turns[i % len(turns)] for i in range(count)]
 
 
 def levels(stems: np.ndarray, roles: Sequence[str], sample_rate: int, rng: np.random.Generator) -> np.ndarray:
@@ -219,8 +241,8 @@ def make_piece(recipe: Recipe, folder: Path) -> Path:
     path = folder / f"{recipe.id}.json"
     if path.exists():
         return path
-    rng = np.random.default_rng(int(recipe.id.rpartition("-")[2], 16))
-    score = recipe.score()
+    rng = np.random.default_rng(int(recipe.digest[:16], 16))
+    score = recipe.score(rng)
     tuning = float(np.clip(rng.normal(0.0, 10.0), -30.0, 30.0))
     stems = render_score(score, recipe.sample_rate, recipe.soundfont, tuning, rng)
     stems *= levels(stems, [part.role for part in score.parts], recipe.sample_rate, rng)[:, None].astype(np.float32)
@@ -289,16 +311,19 @@ def build(
     Raises:
         CorpusError: unknown size, unreadable SoundFont, or too little space.
         RenderError: a SoundFont without General MIDI's presets.
+        CompositionError: music21, which has the real works, is not installed.
     """
     if size not in SIZES:
         raise CorpusError(f"no corpus of size {size!r}; there are {', '.join(SIZES)}")
     fonts = [Path(font).resolve() for font in soundfonts] or [default_soundfont()]
-    recipes = plan(size, sample_rate, fonts, Path(test_soundfont).resolve() if test_soundfont else None)
-    digest = hashlib.sha256("".join(recipe.id for recipe in recipes).encode()).hexdigest()[:8]
-    folder = Path(root or os.environ.get("TUTTI_DATA", "data")) / "corpus" / f"{size}-{sample_rate}-{digest}"
+    test_font = Path(test_soundfont).resolve() if test_soundfont else None
+    digests = [_digest(font) for font in (*fonts, *([test_font] if test_font else []))]
+    name = f"{size}-{sample_rate}-{_hash(VERSION, asdict(SIZES[size]), digests, bool(test_font))[:8]}"
+    folder = Path(root or os.environ.get("TUTTI_DATA", "data")) / "corpus" / name
     if (folder / "index.json").exists():
         return Corpus(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    recipes = plan(size, sample_rate, fonts, test_font)
     missing = [recipe for recipe in recipes if not (folder / f"{recipe.id}.json").exists()]
     needed = sum(recipe.seconds for recipe in missing) * sample_rate * BYTES_PER_SECOND
     if needed > (free := shutil.disk_usage(folder).free):
@@ -307,8 +332,7 @@ def build(
             "set TUTTI_DATA to a folder on another disk, or take a smaller size"
         )
     jobs = min(jobs or os.cpu_count() or 1, max(len(missing), 1))
-    bar = tqdm(total=len(missing), desc=f"corpus {size}", unit="piece", disable=not progress)
-    with bar:
+    with tqdm(total=len(missing), desc=f"corpus {size}", unit="piece", disable=not progress) as bar:
         for _ in _in_processes(missing, folder, jobs):
             bar.update()
     entries = [json.loads((folder / f"{recipe.id}.json").read_text()) for recipe in recipes]
@@ -334,7 +358,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         corpus = build(
             options.size, options.sample_rate, options.root, options.soundfont, options.test_soundfont, options.jobs
         )
-    except (CorpusError, RenderError, OSError) as error:
+    except (CorpusError, CompositionError, RenderError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

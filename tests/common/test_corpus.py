@@ -1,3 +1,4 @@
+import json
 import pickle
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from common.corpus import SIZES, CorpusError, build, levels, main, plan
 from common.instruments import HELD_OUT_PROGRAMS, TRAIN_PROGRAMS
 from common.render import default_soundfont
 
+SPLITS = ("train", "validation", "test")
 ROOT = Path(__file__).parents[2]
 
 
@@ -71,12 +73,37 @@ def test_lead_follows_its_stem(tiny_corpus):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_splits_share_no_seed_and_no_held_out_preset(size):
+def test_splits_share_no_seed_no_composer_and_no_held_out_preset(size):
     recipes = plan(size, 22050, [default_soundfont()])
-    assert len({recipe.id for recipe in recipes}) == len({recipe.seed for recipe in recipes}) == len(recipes)
-    unseen = [recipe for recipe in recipes if recipe.unseen]
-    assert {recipe.split for recipe in unseen} == {"test"}
-    assert len(unseen) == SIZES[size].composed["test"] // 3
+    assert Counter(recipe.split for recipe in recipes) == Counter(SIZES[size].composed) + Counter(SIZES[size].works)
+    assert len({recipe.id for recipe in recipes}) == len(recipes)
+    for source in (lambda recipe: recipe.seed, lambda recipe: recipe.work.split("/")[0] or recipe.seed):
+        splits = {split: {source(recipe) for recipe in recipes if recipe.split == split} for split in SPLITS}
+        assert sum(map(len, splits.values())) == len(set.union(*splits.values()))
+    unseen = [recipe.split for recipe in recipes if recipe.unseen]
+    assert set(unseen) == {"test"}
+    assert len(unseen) == sum(counts.get("test", 0) // 3 for counts in (SIZES[size].composed, SIZES[size].works))
+
+
+def test_works_are_taken_from_all_composers_in_turn():
+    works = [recipe.work for recipe in plan("full", 22050, [default_soundfont()]) if recipe.work]
+    assert Counter(work.split("/")[0] for work in works[:12]) == {"bach": 4, "monteverdi": 4, "mozart": 4}
+    assert len(works) == 186
+
+
+@pytest.mark.parametrize("unseen", [False, True])
+def test_a_real_work_becomes_a_piece(tmp_path, monkeypatch, unseen):
+    monkeypatch.setenv("TUTTI_DATA", str(tmp_path))
+    font = default_soundfont()
+    recipe = corpus.Recipe("test", 0, "bach/bwv10.7", 8.0, unseen, 22050, "0", font)
+    entry = json.loads(corpus.make_piece(recipe, tmp_path).read_text())
+    piece = corpus.Piece.from_json(tmp_path, entry)
+    assert piece.composer == "bach"
+    assert piece.id.startswith("bach-bwv10.7-0-")
+    assert {part.program for part in piece.parts} <= set(HELD_OUT_PROGRAMS if unseen else TRAIN_PROGRAMS)
+    assert 4.0 < piece.seconds <= 8.0
+    assert len(piece.notes) > 8
+    assert np.abs(piece.multitrack().mixture()).max() > 0.05
 
 
 def test_training_never_hears_what_is_held_out(tiny_corpus):
