@@ -19,13 +19,16 @@ def main(args: list[str] | None = None) -> int:
         from lightweight_amt.commands import transcribe_command
 
         return transcribe_command(rest)
-    if verb in ("export", "evaluate"):
-        from lightweight_amt import export
+    if verb == "export":
+        from lightweight_amt.export import export_command
 
-        return export.main(verb, rest)
+        return export_command(rest)
+    if verb == "evaluate":
+        from lightweight_amt.evaluate import evaluate_command
+
+        return evaluate_command(rest)
     if verb in ("fit", "validate", "test"):
         from common.cli import run
-
         from lightweight_amt.data import AMTData
         from lightweight_amt.task import AMTTask
 

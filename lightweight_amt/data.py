@@ -1,18 +1,18 @@
-"""What the network is trained on: crops of random mixtures of the rendered corpus, with soft targets on its frame grid."""
+"""What the network is trained on: random mixtures of the rendered corpus, with soft targets on its frame grid."""
 
 from typing import TypedDict
 
 import lightning as L
 import numpy as np
 import torch
-from common.loading import make_loader
-from common.stems import Multitrack
 from jaxtyping import Float
 
 from common import corpus as corpora
 from common import effects
 from common.frames import FrameGrid
+from common.loading import make_loader
 from common.notes import Notes, piano_roll
+from common.stems import Multitrack
 from lightweight_amt.decode import LOW, N_PITCHES
 
 REACH = 3.0  # frames: an event is 1 in its own frame and falls to 0 over this distance

@@ -13,7 +13,8 @@ from lightweight_amt.decode import LOW, N_PITCHES, DecodeSettings, decode
 CANDIDATES = {
     "onset_threshold": np.arange(0.1, 0.85, 0.05),
     "frame_threshold": np.arange(0.1, 0.75, 0.05),
-    "offset_threshold": np.array([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0]),
+    "unstruck_threshold": np.append(np.arange(0.3, 0.95, 0.1), 1.0),
+    "offset_threshold": np.append(np.arange(0.2, 0.85, 0.1), 1.0),
 }
 
 
@@ -28,18 +29,17 @@ class Clip:
 def score(estimate: Notes, reference: Notes, grid: FrameGrid, n_frames: int) -> dict[str, float]:
     """Note scores (50 ms), with offsets, and frame scores, by name."""
     rolls = (piano_roll(notes, grid, n_frames, LOW, N_PITCHES) for notes in (reference, estimate))
-    return {
-        **note_scores(reference, estimate),
-        **{f"frame_{name}": value for name, value in frame_scores(*rolls).items()},
-    }
+    frames = {f"frame_{name}": value for name, value in frame_scores(*rolls).items()}
+    return {**note_scores(reference, estimate), **frames}
 
 
 def score_clips(clips: list[Clip], settings: DecodeSettings, grid: FrameGrid) -> dict[str, float]:
     """Mean over the clips of every score."""
     rows = []
     for clip in clips:
-        estimate = decode(**clip.activations, settings=settings, grid=grid)
-        rows.append(score(estimate, clip.notes, grid, clip.activations["frame"].shape[1]))
+        maps = clip.activations
+        estimate = decode(maps["onset"], maps["frame"], maps.get("offset"), settings, grid)
+        rows.append(score(estimate, clip.notes, grid, maps["frame"].shape[1]))
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
@@ -56,6 +56,5 @@ def choose_settings(clips: list[Clip], grid: FrameGrid, start: DecodeSettings | 
     best = start or DecodeSettings()
     for _ in range(2):
         for name, values in CANDIDATES.items():
-            if name.removesuffix("_threshold") in clips[0].activations:
-                best = max((replace(best, **{name: float(value)}) for value in values), key=goodness)
+            best = max((replace(best, **{name: round(float(value), 3)}) for value in values), key=goodness)
     return best

@@ -1,4 +1,4 @@
-"""Files for `transcribe`: which audio becomes which MIDI, one after the other or several at once, each whole or not at all."""
+"""Files for `transcribe`: which audio becomes which MIDI, in turn or at once, each whole or not at all."""
 
 import csv
 import json
@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from common.midi import write_midi
 from tqdm import tqdm
 
 from common import audio as sound
+from common.midi import write_midi
 from common.notes import Notes
 from common.storage import replacing
 from lightweight_amt.commands import SETTINGS
@@ -103,7 +103,7 @@ def outcomes(jobs: list[Job], options: Namespace, bar: tqdm) -> Iterator[list[st
 
 
 def attempt(job: Job, options: Namespace, model: Model | None = None, progress=None) -> list[str] | Exception:
-    """The warnings of a job that was done, or the error of one that could not be: errors travel from a worker as values."""
+    """The warnings of a job that was done, or the error of one that could not be, as a value: it may leave a worker."""
     try:
         return transcribe_file(job, options, model or load(options.model, options.device), progress)
     except (ValueError, OSError) as error:

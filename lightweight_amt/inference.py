@@ -67,7 +67,6 @@ class TorchModel:
 
     def __init__(self, path: Path, device: str):
         from common.checkpoint import load as load_checkpoint
-
         from lightweight_amt.model import Transcriber
 
         self.net, extra = load_checkpoint(Transcriber, path, device)

@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from common.frontends import CQT, HarmonicStack
+from lightweight_amt.decode import LOW, N_PITCHES
 
-LOW, N_PITCHES = 24, 84  # C1 .. B7
 BINS_PER_PITCH = 3
 # One bin below C1, so that pitch p has its centre in bin 3 (p - 24) + 1 and owns the bins to either side of it.
 FMIN = 440.0 * 2.0 ** ((LOW - 69) / 12 - 1 / (12 * BINS_PER_PITCH))
