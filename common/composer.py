@@ -11,7 +11,7 @@ from common.grooves import Event
 from common.instruments import FAMILY_OF_PROGRAM, PITCHED_PROGRAMS, PROGRAM_NAMES, RANGES
 from common.notes import Notes
 from common.phrases import BLOCKS, BROKEN, Song, accompany, bass_line, figure, line, strings, two_hands
-from common.scores import TOUCHES, VOICES, Part, Score, clock, perform
+from common.scores import TOUCHES, VOICES, Part, Score, clock, into_range, perform
 
 SCALES = {
     "major": (0, 2, 4, 5, 7, 9, 11),
@@ -237,13 +237,19 @@ def _chamber(rng, song: Song, pool: Sequence[int]) -> tuple[list[Draft], list[Sp
     drafts.sort(key=lambda draft: -sum(RANGES[draft.program]))
     for start, end in song.sections(0.0, song.end, 8):
         texture, pace = rng.integers(3), rng.uniform(0.25, 0.8)
+        subject = line(rng, song, start, min(start + 2 * song.bar, end), 60, 84, 0.05, pace)
         rhythm = [(beat, length) for beat, length, *_ in line(rng, song, start, end, 60, 84, 0.05, pace)]
         for rank, draft in enumerate(drafts):
             low, high = RANGES[draft.program]
             floor = int(np.clip(72 - 7 * rank + rng.integers(-5, 6), low, max(high - 18, low)))
-            if texture == 0:  # the voices enter one after the other
+            top = min(floor + 22, high)
+            if texture == 0:  # one after the other enters with the same subject, by turns a fifth higher
                 entry = min(start + rank * song.bar, end)
-                draft.events += line(rng, song, entry, end, floor, min(floor + 22, high), 0.15, pace)
+                for beat, length, pitch, velocity in subject:
+                    if beat - start < end - entry:
+                        answer = int(into_range(pitch + 7 * (rank % 2), floor, top))
+                        draft.events.append((beat - start + entry, length, answer, velocity))
+                draft.events += line(rng, song, min(entry + 2 * song.bar, end), end, floor, top, 0.15, pace)
             elif texture == 1:
                 for beat, length in rhythm:
                     tones = song.voicing(beat, floor, high, 2)

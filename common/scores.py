@@ -112,7 +112,7 @@ def perform(
     return played[played.offset - played.onset >= SHORTEST]
 
 
-def into_range(pitch: np.ndarray, low: int, high: int) -> np.ndarray:
+def into_range(pitch: np.ndarray | int, low: int, high: int) -> np.ndarray:
     """Pitches moved by octaves into [low, high]; a range of at least an octave holds all."""
     pitch = np.asarray(pitch)
     up = np.maximum(-((pitch - low) // 12), 0)
