@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -20,25 +20,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from common.composer import compose
-from common.compositions import CompositionError, compositions, load_composition
-from common.instruments import HELD_OUT_PROGRAMS, TRAIN_PROGRAMS
-from common.notes import Notes
-from common.render import RenderError, default_soundfont, heard, render_score
-from common.scores import Score
-from common.stems import Multitrack, Stem
+from common.compositions import CompositionError, compositions
+from common.pieces import VERSION, Piece, Recipe, content_hash, make_piece
+from common.render import RenderError, default_soundfont
 from common.storage import replacing
 
-VERSION = 3  # of the pieces: raise it when the composer, the renderer or this file would make other ones
-FIRST_SEED = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # the composer's seeds, a range for each split
+FIRST_SEED = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # seeds of a split count from here
 UNSEEN_EVERY = 3  # of the test pieces one in three has only instruments that training never hears
-LOUDNESS = (
-    -26.0,
-    3.5,
-)  # dBFS of a stem while it plays: mean and deviation (MedleyDB; data study, sections 1.4 and 1.5)
-MELODY_DB = 1.5  # melodies are this much louder, so that a lead lies about 1 dB over the median
-FULL_SCALE = 32767
-BYTES_PER_SECOND = 2 * 6  # int16, about six tracks
+BYTES_PER_SECOND = 2 * 6  # and Hz: int16, about six tracks at most on average
 
 
 class CorpusError(ValueError):
@@ -59,76 +48,6 @@ SIZES = {
     "small": Size(40.0, {"train": 36, "validation": 6, "test": 12}, {"train": 12, "validation": 3, "test": 6}),
     "full": Size(60.0, {"train": 300, "validation": 16, "test": 36}, {"train": 150, "validation": 8, "test": 28}),
 }
-
-
-@dataclass(frozen=True)
-class Track:
-    """One instrument of a piece; `scale` turns its int16 samples into audio."""
-
-    name: str
-    program: int
-    is_drum: bool
-    role: str
-    scale: float
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A piece of the corpus: plain data; its audio and notes are mapped from the disk when they are asked for."""
-
-    id: str
-    folder: Path
-    split: str
-    title: str
-    composer: str
-    seconds: float
-    sample_rate: int
-    soundfont: str
-    tuning_cents: float
-    unseen: bool  # only instruments that are not in the training split
-    lead: tuple[tuple[float, float, int], ...]  # seconds, seconds, index of the track
-    parts: tuple[Track, ...]
-
-    @classmethod
-    def from_json(cls, folder: Path, entry: dict) -> "Piece":
-        lead = tuple((start, end, track) for start, end, track in entry["lead"])
-        parts = tuple(Track(**part) for part in entry["parts"])
-        return cls(**{**entry, "folder": folder, "lead": lead, "parts": parts})
-
-    @property
-    def audio(self) -> np.ndarray:
-        """int16 [track, sample], mapped read-only; track i becomes audio when multiplied by `parts[i].scale`."""
-        return _open_audio(self.folder / f"{self.id}.npy")
-
-    @property
-    def notes(self) -> Notes:
-        """All notes, sorted; `track` is the index of the part."""
-        return Notes.concatenate(self._notes_of_tracks()).sort()
-
-    def _notes_of_tracks(self) -> tuple[Notes, ...]:
-        return _open_notes(self.folder / f"{self.id}.notes.npy", len(self.parts))
-
-    def multitrack(self) -> Multitrack:
-        """The piece as stems; no sample is read yet."""
-        lead = np.array(self.lead, np.float64).reshape(-1, 3)
-        rows = zip(self.parts, self.audio, self._notes_of_tracks(), strict=True)
-        stems = (
-            Stem(samples, part.program, part.is_drum, part.name, notes, lead[lead[:, 2] == i, :2], part.scale)
-            for i, (part, samples, notes) in enumerate(rows)
-        )
-        return Multitrack(tuple(stems), self.sample_rate)
-
-
-# An open map holds a file descriptor, of which a process has 1,024 by default.
-@lru_cache(maxsize=256)
-def _open_audio(path: Path) -> np.ndarray:
-    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-
-
-@lru_cache(maxsize=4096)
-def _open_notes(path: Path, n_tracks: int) -> tuple[Notes, ...]:
-    notes = Notes(np.load(path, allow_pickle=False))
-    return tuple(notes[notes.track == track] for track in range(n_tracks))
 
 
 class Corpus:
@@ -155,39 +74,6 @@ class Corpus:
         if split not in (None, *FIRST_SEED):
             raise CorpusError(f"a corpus is split into {', '.join(FIRST_SEED)}, not {split!r}")
         return [piece for piece in self._pieces if split in (None, piece.split)]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that determines a piece to the bit, and where its SoundFont lies."""
-
-    split: str
-    seed: int
-    work: str  # the real composition that it is an excerpt of; none if our composer makes it
-    seconds: float
-    unseen: bool
-    sample_rate: int
-    font_digest: str
-    soundfont: Path
-
-    @property
-    def digest(self) -> str:
-        content = {name: value for name, value in asdict(self).items() if name != "soundfont"}
-        return _hash(VERSION, content)
-
-    @property
-    def id(self) -> str:
-        return f"{self.work.replace('/', '-') or 'composed'}-{self.seed}-{self.digest[:12]}"
-
-    def score(self, rng: np.random.Generator) -> Score:
-        programs = HELD_OUT_PROGRAMS if self.unseen else TRAIN_PROGRAMS
-        if self.work:
-            return load_composition(self.work, rng, programs=programs, seconds=self.seconds)
-        return compose(self.seed, seconds=self.seconds, programs=programs)
-
-
-def _hash(*content) -> str:
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 @lru_cache(maxsize=16)
@@ -224,56 +110,7 @@ def _works(split: str, count: int) -> list[str]:
     return [turns[i % len(turns)] for i in range(count)]
 
 
-def levels(stems: np.ndarray, roles: Sequence[str], sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Factors [track] that bring each stem to a drawn loudness while it plays, and the sum of all below full scale."""
-    hop = sample_rate // 10
-    blocks = stems[:, : stems.shape[1] // hop * hop].reshape(len(stems), -1, hop)
-    power = np.mean(np.square(blocks), axis=2)
-    playing = power > 1e-4 * power.max(axis=1, keepdims=True)
-    rms = np.sqrt(np.sum(power * playing, axis=1) / np.maximum(playing.sum(axis=1), 1))
-    wanted = rng.normal(*LOUDNESS, len(stems)) + MELODY_DB * np.array([role == "melody" for role in roles])
-    factors = np.where(rms > 0.0, 10.0 ** (wanted / 20.0) / np.maximum(rms, 1e-9), 1.0)
-    return factors / max(float(np.abs(factors @ stems).max(initial=0.0)), 1.0)
-
-
-def make_piece(recipe: Recipe, folder: Path) -> Path:
-    """Render one piece into `folder`, unless it is there; returns its JSON, which is written last."""
-    path = folder / f"{recipe.id}.json"
-    if path.exists():
-        return path
-    rng = np.random.default_rng(int(recipe.digest[:16], 16))
-    score = recipe.score(rng)
-    tuning = float(np.clip(rng.normal(0.0, 10.0), -30.0, 30.0))
-    stems = render_score(score, recipe.sample_rate, recipe.soundfont, tuning, rng)
-    stems *= levels(stems, [part.role for part in score.parts], recipe.sample_rate, rng)[:, None].astype(np.float32)
-    scales = np.maximum(np.abs(stems).max(axis=1), 1e-9) / FULL_SCALE
-    tracks = [
-        Track(part.name, part.program, part.is_drum, part.role, float(scale))
-        for part, scale in zip(score.parts, scales, strict=True)
-    ]
-    entry = {
-        "id": recipe.id,
-        "split": recipe.split,
-        "title": score.title,
-        "composer": score.composer,
-        "seconds": stems.shape[1] / recipe.sample_rate,
-        "sample_rate": recipe.sample_rate,
-        "soundfont": recipe.soundfont.name,
-        "tuning_cents": tuning,
-        "unseen": recipe.unseen,
-        "lead": score.lead,
-        "parts": [asdict(track) for track in tracks],
-    }
-    with replacing(folder / f"{recipe.id}.npy") as temporary:
-        np.save(temporary, np.rint(stems / scales[:, None].astype(np.float32)).astype(np.int16))
-    with replacing(folder / f"{recipe.id}.notes.npy") as temporary:
-        np.save(temporary, heard(score.notes, recipe.soundfont).sort().table)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(entry))
-    return path
-
-
-def _in_processes(recipes: list[Recipe], folder: Path, jobs: int) -> Iterable[Path]:
+def _in_processes(recipes: list[Recipe], folder: Path, jobs: int) -> Iterator[Path]:
     """`make_piece` for each recipe, in the order in which they are finished."""
     if jobs == 1:
         yield from (make_piece(recipe, folder) for recipe in recipes)
@@ -318,7 +155,7 @@ def build(
     fonts = [Path(font).resolve() for font in soundfonts] or [default_soundfont()]
     test_font = Path(test_soundfont).resolve() if test_soundfont else None
     digests = [_digest(font) for font in (*fonts, *([test_font] if test_font else []))]
-    name = f"{size}-{sample_rate}-{_hash(VERSION, asdict(SIZES[size]), digests, bool(test_font))[:8]}"
+    name = f"{size}-{sample_rate}-{content_hash(VERSION, asdict(SIZES[size]), digests, bool(test_font))[:8]}"
     folder = Path(root or os.environ.get("TUTTI_DATA", "data")) / "corpus" / name
     if (folder / "index.json").exists():
         return Corpus(folder)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from common import corpus
-from common.corpus import SIZES, CorpusError, build, levels, main, plan
+from common.corpus import SIZES, CorpusError, build, main, plan
 from common.instruments import HELD_OUT_PROGRAMS, TRAIN_PROGRAMS
+from common.pieces import FULL_SCALE, Piece, Recipe, levels, make_piece
 from common.render import default_soundfont
 
 SPLITS = ("train", "validation", "test")
@@ -60,7 +61,7 @@ def test_stems_sound_where_their_notes_are_and_sum_to_the_mixture(tiny_corpus):
 
 def test_sixteen_bits_are_used_in_full(tiny_corpus):
     for piece in tiny_corpus.pieces():
-        assert np.abs(piece.audio.astype(np.int32)).max(axis=1).tolist() == [corpus.FULL_SCALE] * len(piece.parts)
+        assert np.abs(piece.audio.astype(np.int32)).max(axis=1).tolist() == [FULL_SCALE] * len(piece.parts)
 
 
 def test_lead_follows_its_stem(tiny_corpus):
@@ -95,9 +96,9 @@ def test_works_are_taken_from_all_composers_in_turn():
 def test_a_real_work_becomes_a_piece(tmp_path, monkeypatch, unseen):
     monkeypatch.setenv("TUTTI_DATA", str(tmp_path))
     font = default_soundfont()
-    recipe = corpus.Recipe("test", 0, "bach/bwv10.7", 8.0, unseen, 22050, "0", font)
-    entry = json.loads(corpus.make_piece(recipe, tmp_path).read_text())
-    piece = corpus.Piece.from_json(tmp_path, entry)
+    recipe = Recipe("test", 0, "bach/bwv10.7", 8.0, unseen, 22050, "0", font)
+    entry = json.loads(make_piece(recipe, tmp_path).read_text())
+    piece = Piece.from_json(tmp_path, entry)
     assert piece.composer == "bach"
     assert piece.id.startswith("bach-bwv10.7-0-")
     assert {part.program for part in piece.parts} <= set(HELD_OUT_PROGRAMS if unseen else TRAIN_PROGRAMS)

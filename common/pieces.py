@@ -1,0 +1,177 @@
+"""One piece of the embedded corpus: the recipe that makes it, the files that hold it, how they are read."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from common.composer import compose
+from common.compositions import load_composition
+from common.instruments import HELD_OUT_PROGRAMS, TRAIN_PROGRAMS
+from common.notes import Notes
+from common.render import heard, render_score
+from common.scores import Score
+from common.stems import Multitrack, Stem
+from common.storage import replacing
+
+VERSION = 3  # raise it when the composer, the renderer or this file would make other pieces
+LOUDNESS = (-26.0, 3.5)  # dBFS of a stem while it plays: mean and deviation
+MELODY_DB = 1.5  # so that a lead lies about 1 dB over the median stem and is seldom the loudest, as in MedleyDB
+FULL_SCALE = 32767
+
+
+@dataclass(frozen=True)
+class Track:
+    """One instrument of a piece; `scale` turns its int16 samples into audio."""
+
+    name: str
+    program: int
+    is_drum: bool
+    role: str
+    scale: float
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of the corpus: plain data; its audio and notes are mapped from the disk when they are asked for."""
+
+    id: str
+    folder: Path
+    split: str
+    title: str
+    composer: str
+    seconds: float
+    sample_rate: int
+    soundfont: str
+    tuning_cents: float
+    unseen: bool  # only instruments that are not in the training split
+    lead: tuple[tuple[float, float, int], ...]  # seconds, seconds, index of the track
+    parts: tuple[Track, ...]
+
+    @classmethod
+    def from_json(cls, folder: Path, entry: dict) -> "Piece":
+        lead = tuple((start, end, track) for start, end, track in entry["lead"])
+        parts = tuple(Track(**part) for part in entry["parts"])
+        return cls(**{**entry, "folder": folder, "lead": lead, "parts": parts})
+
+    @property
+    def audio(self) -> np.ndarray:
+        """int16 [track, sample], mapped read-only; track i becomes audio when multiplied by `parts[i].scale`."""
+        return _open_audio(self.folder / f"{self.id}.npy")
+
+    @property
+    def notes(self) -> Notes:
+        """All notes, sorted; `track` is the index of the part."""
+        return Notes.concatenate(self._notes_of_tracks()).sort()
+
+    def _notes_of_tracks(self) -> tuple[Notes, ...]:
+        return _open_notes(self.folder / f"{self.id}.notes.npy", len(self.parts))
+
+    def multitrack(self) -> Multitrack:
+        """The piece as stems; no sample is read yet."""
+        lead = np.array(self.lead, np.float64).reshape(-1, 3)
+        rows = zip(self.parts, self.audio, self._notes_of_tracks(), strict=True)
+        stems = (
+            Stem(samples, part.program, part.is_drum, part.name, notes, lead[lead[:, 2] == i, :2], part.scale)
+            for i, (part, samples, notes) in enumerate(rows)
+        )
+        return Multitrack(tuple(stems), self.sample_rate)
+
+
+# An open map holds a file descriptor, of which a process has 1,024 by default.
+@lru_cache(maxsize=256)
+def _open_audio(path: Path) -> np.ndarray:
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+@lru_cache(maxsize=4096)
+def _open_notes(path: Path, n_tracks: int) -> tuple[Notes, ...]:
+    notes = Notes(np.load(path, allow_pickle=False))
+    return tuple(notes[notes.track == track] for track in range(n_tracks))
+
+
+def content_hash(*content) -> str:
+    """SHA-256 of JSON values."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that determines a piece to the bit, and where its SoundFont lies."""
+
+    split: str
+    seed: int
+    work: str  # the real composition that it is an excerpt of; none if our composer makes it
+    seconds: float
+    unseen: bool
+    sample_rate: int
+    font_digest: str
+    soundfont: Path
+
+    @property
+    def digest(self) -> str:
+        content = {name: value for name, value in asdict(self).items() if name != "soundfont"}
+        return content_hash(VERSION, content)
+
+    @property
+    def id(self) -> str:
+        return f"{self.work.replace('/', '-') or 'composed'}-{self.seed}-{self.digest[:12]}"
+
+    def score(self, rng: np.random.Generator) -> Score:
+        programs = HELD_OUT_PROGRAMS if self.unseen else TRAIN_PROGRAMS
+        if self.work:
+            return load_composition(self.work, rng, programs=programs, seconds=self.seconds)
+        return compose(self.seed, seconds=self.seconds, programs=programs)
+
+
+def levels(stems: np.ndarray, roles: Sequence[str], sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Factors [track] that bring each stem to a drawn loudness while it plays, and the sum of all below full scale."""
+    hop = sample_rate // 10
+    blocks = stems[:, : stems.shape[1] // hop * hop].reshape(len(stems), -1, hop)
+    power = np.mean(np.square(blocks), axis=2)
+    playing = power > 1e-4 * power.max(axis=1, keepdims=True)
+    rms = np.sqrt(np.sum(power * playing, axis=1) / np.maximum(playing.sum(axis=1), 1))
+    wanted = rng.normal(*LOUDNESS, len(stems)) + MELODY_DB * np.isin(roles, ("melody", "voice"))
+    factors = np.where(rms > 0.0, 10.0 ** (wanted / 20.0) / np.maximum(rms, 1e-9), 1.0)
+    return factors / max(float(np.abs(factors @ stems).max(initial=0.0)), 1.0)
+
+
+def make_piece(recipe: Recipe, folder: Path) -> Path:
+    """Render one piece into `folder`, unless it is there; returns its JSON, which is written last."""
+    path = folder / f"{recipe.id}.json"
+    if path.exists():
+        return path
+    rng = np.random.default_rng(int(recipe.digest[:16], 16))
+    score = recipe.score(rng)
+    tuning = float(np.clip(rng.normal(0.0, 10.0), -30.0, 30.0))
+    stems = render_score(score, recipe.sample_rate, recipe.soundfont, tuning, rng)
+    stems *= levels(stems, [part.role for part in score.parts], recipe.sample_rate, rng)[:, None].astype(np.float32)
+    scales = np.maximum(np.abs(stems).max(axis=1), 1e-9) / FULL_SCALE
+    tracks = [
+        Track(part.name, part.program, part.is_drum, part.role, float(scale))
+        for part, scale in zip(score.parts, scales, strict=True)
+    ]
+    entry = {
+        "id": recipe.id,
+        "split": recipe.split,
+        "title": score.title,
+        "composer": score.composer,
+        "seconds": stems.shape[1] / recipe.sample_rate,
+        "sample_rate": recipe.sample_rate,
+        "soundfont": recipe.soundfont.name,
+        "tuning_cents": tuning,
+        "unseen": recipe.unseen,
+        "lead": score.lead,
+        "parts": [asdict(track) for track in tracks],
+    }
+    with replacing(folder / f"{recipe.id}.npy") as temporary:
+        np.save(temporary, np.rint(stems / scales[:, None].astype(np.float32)).astype(np.int16))
+    with replacing(folder / f"{recipe.id}.notes.npy") as temporary:
+        np.save(temporary, heard(score.notes, recipe.soundfont).sort().table)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(entry))
+    return path
