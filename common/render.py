@@ -77,7 +77,8 @@ def vibrato(notes: Notes, seconds: float, rng: np.random.Generator) -> np.ndarra
     onsets = np.r_[0.0, np.sort(notes.onset)]
     age = time - onsets[np.searchsorted(onsets, time, side="right") - 1]
     depth, rate, delay = rng.uniform(8.0, 35.0), rng.uniform(4.5, 6.5), rng.uniform(0.1, 0.4)
-    drift = np.interp(time, np.arange(0.0, seconds + 2.0), rng.normal(0.0, 5.0, int(seconds) + 2))
+    every_second = np.arange(int(seconds) + 2)
+    drift = np.interp(time, every_second, rng.normal(0.0, 5.0, len(every_second)))
     return drift + depth * np.clip(age / delay - 0.5, 0.0, 1.0) * np.sin(2.0 * np.pi * rate * time)
 
 
