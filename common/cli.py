@@ -44,7 +44,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from matplotlib.figure import Figure
 
-from common.resume import ExactResume
+from common.resume import ExactResume, LastCheckpoint
 from common.storage import replacing
 
 
@@ -113,6 +113,11 @@ class TrainingCLI(LightningCLI):
         self.package = package
         super().__init__(*args, **kwargs)
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        commands = LightningCLI.subcommands()
+        return {name: commands[name] for name in ("fit", "validate", "test")}
+
     def parse_arguments(self, parser: LightningArgumentParser, args):
         super().parse_arguments(parser, args)
         # Which files were given is not kept in the configuration.
@@ -177,10 +182,9 @@ class SaveConfig(SaveConfigCallback):
 
 
 def checkpoints(folder: Path, task: L.LightningModule, every: int) -> list[L.Callback]:
-    """best.ckpt by the score that the task names; last.ckpt every so many steps and at the end of each epoch."""
+    """best.ckpt by the score that the task names, and last.ckpt to resume from."""
     best = ModelCheckpoint(folder, "best", monitor=task.monitor, mode=task.monitor_mode, enable_version_counter=False)
-    moments = ({"every_n_train_steps": every}, {"every_n_epochs": 1, "save_on_train_epoch_end": True})
-    return [best, *(ModelCheckpoint(folder, "last", enable_version_counter=False, **moment) for moment in moments)]
+    return [best, LastCheckpoint(folder / "last.ckpt", every)]
 
 
 def loggers(folder: Path, package: str, resumes: bool) -> list[Logger]:

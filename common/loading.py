@@ -65,24 +65,25 @@ class ResumableLoader(DataLoader):
     Lightning finds `state_dict` and `load_state_dict` by name.
     """
 
-    n_batches = 0  # handed out in this epoch
-    resume = {"epoch": -1, "n_batches": 0}  # noqa: RUF012 -- replaced, never written to
+    place = (-1, 0)  # epoch, and the batches handed out in it
+    resume = (-1, 0)  # the place to go on from
 
     def __iter__(self):
         # A generator, so that nothing is drawn before the first batch is asked for: Lightning makes the iterator of a
         # resumed run before it says which epoch it is in.
-        sampler = self.sampler
-        self.n_batches = self.resume["n_batches"] if self.resume["epoch"] == sampler.epoch else 0
-        sampler.skip = self.n_batches * self.batch_size
-        for batch in super().__iter__():
-            self.n_batches += 1
+        epoch = self.sampler.epoch
+        start = self.resume[1] if self.resume[0] == epoch else 0
+        self.sampler.skip = start * self.batch_size
+        self.place = (epoch, start)
+        for n_batches, batch in enumerate(super().__iter__(), start + 1):
+            self.place = (epoch, n_batches)
             yield batch
 
-    def state_dict(self) -> dict[str, int]:
-        return {"epoch": self.sampler.epoch, "n_batches": self.n_batches}
+    def state_dict(self) -> dict[str, tuple[int, int]]:
+        return {"place": self.place}
 
-    def load_state_dict(self, state: dict[str, int]):
-        self.resume = state
+    def load_state_dict(self, state: dict[str, tuple[int, int]]):
+        self.resume = state["place"]
 
 
 def make_loader(

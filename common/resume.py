@@ -1,8 +1,11 @@
-"""What Lightning leaves out of a resumed run: random numbers, and gradients that wait for their optimiser step."""
+"""What Lightning needs so that a run which was killed goes on as if nothing had happened."""
+
+from pathlib import Path
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 
 
 class ExactResume(L.Callback):
@@ -46,3 +49,40 @@ class ExactResume(L.Callback):
             parameter = pl_module.get_parameter(name)
             parameter.grad = gradient.to(parameter.device)
         self.gradients = {}
+
+
+class LastCheckpoint(Checkpoint):
+    """Writes where the run is: at the end of each epoch, and in between at most `every` optimiser steps apart.
+
+    Never between a batch and the validation that follows it, which Lightning would leave out of the resumed run, and
+    with it a score and perhaps the best checkpoint; the checkpoint is then written after the validation. Lightning runs
+    callbacks of this type last, after the weights have been averaged and the best checkpoint was chosen.
+    """
+
+    def __init__(self, path: Path, every: int):
+        self.path = path
+        self.every = every
+        self.saved = 0  # optimiser steps when it was last written
+
+    def save(self, trainer: L.Trainer):
+        trainer.save_checkpoint(self.path)
+        self.saved = trainer.global_step
+
+    def is_due(self, trainer: L.Trainer) -> bool:
+        return not trainer.sanity_checking and trainer.global_step >= self.saved + self.every
+
+    def on_train_start(self, trainer, pl_module):
+        self.saved = trainer.global_step
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        place = trainer.fit_loop.total_batch_idx if trainer.check_val_every_n_epoch is None else batch_idx
+        validates = trainer.is_last_batch or (trainer.val_check_batch and (place + 1) % trainer.val_check_batch == 0)
+        if self.is_due(trainer) and not validates:
+            self.save(trainer)
+
+    def on_validation_end(self, trainer, pl_module):
+        if self.is_due(trainer):
+            self.save(trainer)
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.save(trainer)

@@ -1,5 +1,5 @@
-"""A regression small enough to train in a second, with everything that makes a resumed run differ: dropout, shuffling,
-augmentation, momentum, a schedule and running statistics."""
+"""A regression that trains in a second, with all that makes a resumed run differ from one that was never killed:
+dropout, noise, augmentation, shuffling, momentum, running statistics and a schedule."""
 
 import lightning as L
 import numpy as np
@@ -13,6 +13,8 @@ from common.loading import make_loader
 class ToyNet(nn.Module):
     def __init__(self, width: int = 4, n_inputs: int = 3):
         super().__init__()
+        if width < 1:
+            raise ValueError(f"width must be at least 1, not {width}")
         self.layers = nn.Sequential(
             nn.Linear(n_inputs, width), nn.BatchNorm1d(width), nn.Dropout(0.5), nn.Linear(width, 1)
         )
@@ -39,7 +41,7 @@ class ToyTask(L.LightningModule):
 
     def validation_step(self, batch, batch_idx):
         x, y = batch
-        self.log("val/loss", (self.net(x) - y).square().mean(), batch_size=len(x))
+        self.log("val/loss", (self.net(x + 0.1 * torch.randn_like(x)) - y).square().mean(), batch_size=len(x))
 
     def configure_optimizers(self):
         optimizer = self.optimizer(self.parameters())
@@ -49,12 +51,14 @@ class ToyTask(L.LightningModule):
 
 class ToyDataset(torch.utils.data.Dataset):
     def __init__(self, size: int, n_inputs: int, seed: int):
-        self.size, self.n_inputs, self.seed = size, n_inputs, seed
+        self.size = size
+        self.n_inputs = n_inputs
+        self.seed = seed
 
     def __len__(self) -> int:
         return self.size
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: tuple[int, int]):
         epoch, index = key
         x = np.random.default_rng((self.seed, index)).normal(size=self.n_inputs)
         noise = np.random.default_rng((self.seed, epoch, index)).normal(size=self.n_inputs)
@@ -62,20 +66,16 @@ class ToyDataset(torch.utils.data.Dataset):
 
 
 class ToyData(L.LightningDataModule):
-    def __init__(self, batch_size: int = 4, num_workers: int = 0, n_inputs: int = 3, size: int = 34, seed: int = 0):
+    """34 items: 8 batches of 4 in an epoch, and 2 items left over."""
+
+    def __init__(self, batch_size: int = 4, num_workers: int = 0, n_inputs: int = 3):
         super().__init__()
-        self.batch_size, self.num_workers, self.n_inputs, self.size, self.seed = (
-            batch_size,
-            num_workers,
-            n_inputs,
-            size,
-            seed,
-        )
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.n_inputs = n_inputs
 
     def train_dataloader(self):
-        dataset = ToyDataset(self.size, self.n_inputs, self.seed)
-        return make_loader(dataset, self.batch_size, self.seed, shuffle=True, num_workers=self.num_workers)
+        return make_loader(ToyDataset(34, self.n_inputs, 0), self.batch_size, 0, True, self.num_workers)
 
     def val_dataloader(self):
-        dataset = ToyDataset(10, self.n_inputs, seed=1)
-        return make_loader(dataset, self.batch_size, seed=0, shuffle=False, num_workers=self.num_workers)
+        return make_loader(ToyDataset(10, self.n_inputs, 1), self.batch_size, 0, False, self.num_workers)
