@@ -18,7 +18,7 @@ from common.scores import Score
 from common.stems import Multitrack, Stem
 from common.storage import replacing
 
-VERSION = 3  # raise it when the composer, the renderer or this file would make other pieces
+VERSION = 4  # raise it when the composer, the renderer or this file would make other pieces
 LOUDNESS = (-26.0, 3.5)  # dBFS of a stem while it plays: mean and deviation
 MELODY_DB = 1.5  # so that a lead lies about 1 dB over the median stem and is seldom the loudest, as in MedleyDB
 FULL_SCALE = 32767
