@@ -1,14 +1,24 @@
-"""How well activations are decoded: thresholds chosen on validation clips, scores averaged over clips."""
+"""How good a transcription is: thresholds chosen on validation clips, scores over the pieces of a corpus."""
 
+import argparse
+import json
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
+from common import corpus as corpora
+from common.evaluation.bootstrap import bootstrap_interval
 from common.evaluation.frames import frame_scores
 from common.evaluation.notes import note_scores
 from common.frames import FrameGrid
 from common.notes import Notes, piano_roll
 from lightweight_amt.decode import LOW, N_PITCHES, DecodeSettings, decode
+from lightweight_amt.inference import load, transcribe
+from lightweight_amt.targets import merge_unisons
 
 CANDIDATES = {
     "onset_threshold": np.arange(0.1, 0.85, 0.05),
@@ -58,3 +68,59 @@ def choose_settings(clips: list[Clip], grid: FrameGrid, start: DecodeSettings | 
         for name, values in CANDIDATES.items():
             best = max((replace(best, **{name: round(float(value), 3)}) for value in values), key=goodness)
     return best
+
+
+def score_pieces(pieces: list[corpora.Piece], transcriber: Callable[[np.ndarray, int], Notes], grid: FrameGrid) -> list:
+    """A row of scores for each whole piece: its mixture transcribed, against all its notes that have a pitch."""
+    rows = []
+    for piece in tqdm(pieces, unit="piece"):
+        audio = piece.multitrack().mixture()
+        scores = score(
+            transcriber(audio, piece.sample_rate), merge_unisons(piece.notes), grid, grid.n_frames(len(audio))
+        )
+        rows.append({"id": piece.id, "title": piece.title, "unseen": piece.unseen, **scores})
+    return rows
+
+
+def summary(rows: list[dict]) -> dict[str, dict]:
+    """Mean of the main scores with a 95 % bootstrap interval over pieces, for all and for each kind of piece."""
+    kinds = {
+        "all": rows,
+        "composed": [row for row in rows if row["id"].startswith("composed")],
+        "real works": [row for row in rows if not row["id"].startswith("composed")],
+        "unseen instruments": [row for row in rows if row["unseen"]],
+    }
+    return {
+        kind: {"pieces": len(chosen)}
+        | {
+            name: [round(value, 4) for value in bootstrap_interval([row[name] for row in chosen])]
+            for name in ("note_f1", "note_offset_f1", "frame_f1")
+        }
+        for kind, chosen in kinds.items()
+        if chosen
+    }
+
+
+def evaluate_command(args: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m lightweight_amt evaluate", description=score_pieces.__doc__)
+    parser.add_argument("--model", default="base", help="base, nano, or an exported file (default: base)")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--corpus", default="small", choices=corpora.SIZES, help="size (default: small)")
+    parser.add_argument("--split", default="test", choices=("train", "validation", "test"))
+    parser.add_argument("--soundfont", action="append", default=[], help="SF2 files, as in training; may be repeated")
+    parser.add_argument("--test-soundfont", help="another one for the test split")
+    parser.add_argument("--out", type=Path, help="also write the scores of every piece as JSON")
+    options = parser.parse_args(args)
+    try:
+        model = load(options.model, options.device)
+        corpus = corpora.build(options.corpus, soundfonts=options.soundfont, test_soundfont=options.test_soundfont)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    rows = score_pieces(
+        corpus.pieces(options.split), lambda audio, rate: transcribe(audio, rate, model=model), model.grid
+    )
+    print(json.dumps(summary(rows), indent=1))
+    if options.out:
+        options.out.write_text(json.dumps({"summary": summary(rows), "pieces": rows}, indent=1))
+    return 0
