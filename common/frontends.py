@@ -209,7 +209,7 @@ class HarmonicStack(nn.Module):
     Args:
         harmonics: frequency ratios.
         bins_per_octave: resolution of the input; shifts are rounded to its bins.
-        n_bins: height of the output.
+        n_bins: height of the output, at most that of the input.
         fill: value where a shift runs out of the picture. Give the value that silence has there: in a logarithmic
             picture 0 is loud.
         crop_first: cut the input to `n_bins` before the shift, so that bins above are lost instead of used.
@@ -233,8 +233,7 @@ class HarmonicStack(nn.Module):
         """(batch, bin, frame) to (batch, harmonic, n_bins, frame)."""
         if self.crop_first:
             picture = picture[:, : self.n_bins]
-        below = max(0, -min(self.shifts))
-        above = max(0, max(self.shifts) + self.n_bins - picture.shape[1])
+        below, above = max(0, -min(self.shifts)), max(0, *self.shifts)
         padded = functional.pad(picture, (0, 0, below, above), value=self.fill)
         return torch.stack([padded[:, below + s : below + s + self.n_bins] for s in self.shifts], dim=1)
 
