@@ -35,7 +35,7 @@ class Track:
     scale: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Piece:
     """A piece of the corpus: plain data; its audio and notes are mapped from the disk when they are asked for."""
 
@@ -61,37 +61,35 @@ class Piece:
     @property
     def audio(self) -> np.ndarray:
         """int16 [track, sample], mapped read-only; track i becomes audio when multiplied by `parts[i].scale`."""
-        return _open_audio(self.folder / f"{self.id}.npy")
+        return np.asarray(np.load(self.folder / f"{self.id}.npy", mmap_mode="r", allow_pickle=False))
 
     @property
     def notes(self) -> Notes:
         """All notes, sorted; `track` is the index of the part."""
-        return Notes.concatenate(self._notes_of_tracks()).sort()
-
-    def _notes_of_tracks(self) -> tuple[Notes, ...]:
-        return _open_notes(self.folder / f"{self.id}.notes.npy", len(self.parts))
+        return Notes(np.load(self.folder / f"{self.id}.notes.npy", allow_pickle=False))
 
     def multitrack(self) -> Multitrack:
         """The piece as stems; no sample is read yet."""
-        lead = np.array(self.lead, np.float64).reshape(-1, 3)
-        rows = zip(self.parts, self.audio, self._notes_of_tracks(), strict=True)
-        stems = (
-            Stem(samples, part.program, part.is_drum, part.name, notes, lead[lead[:, 2] == i, :2], part.scale)
-            for i, (part, samples, notes) in enumerate(rows)
-        )
-        return Multitrack(tuple(stems), self.sample_rate)
+        return _open(self)
 
 
 # An open map holds a file descriptor, of which a process has 1,024 by default.
 @lru_cache(maxsize=256)
-def _open_audio(path: Path) -> np.ndarray:
-    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-
-
-@lru_cache(maxsize=4096)
-def _open_notes(path: Path, n_tracks: int) -> tuple[Notes, ...]:
-    notes = Notes(np.load(path, allow_pickle=False))
-    return tuple(notes[notes.track == track] for track in range(n_tracks))
+def _open(piece: Piece) -> Multitrack:
+    notes = piece.notes
+    stems = (
+        Stem(
+            samples,
+            part.program,
+            part.is_drum,
+            part.name,
+            notes[notes.track == i],
+            tuple((start, end) for start, end, track in piece.lead if track == i),
+            part.scale,
+        )
+        for i, (part, samples) in enumerate(zip(piece.parts, piece.audio, strict=True))
+    )
+    return Multitrack(tuple(stems), piece.sample_rate)
 
 
 def content_hash(*content) -> str:

@@ -1,27 +1,29 @@
 """A piece as its instruments: one selection of stems carries audio, notes and labels, so they cannot disagree."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from common.notes import Notes
+from common.notes import NOTE, Notes
 
 
 @dataclass(frozen=True, eq=False)
 class Stem:
-    """One instrument of a piece: what it sounds like, and everything that is known about it.
+    """One instrument of a piece, or an excerpt of it: what it sounds like, and everything that is known about it.
 
-    `samples` may be a view of an int16 memory map; `scale` turns it into audio, and nothing is read before that.
+    Notes and lead are those of the whole piece on its clock; ask the Multitrack for those of an excerpt. `samples` may
+    be a view of an int16 memory map, of which nothing is read before it is asked for.
     """
 
     samples: np.ndarray  # [time], float32 or int16
     program: int
     is_drum: bool
     name: str
-    notes: Notes  # seconds from the first sample
-    lead: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))  # (segment, 2), seconds in which it leads
-    scale: float = 1.0
+    notes: Notes
+    lead: tuple[tuple[float, float], ...] = ()  # seconds from and to which it leads
+    scale: float = 1.0  # what turns samples into audio
+    start: float = 0.0  # seconds into the piece at which the samples start
 
     @property
     def audio(self) -> np.ndarray:
@@ -37,7 +39,6 @@ class Multitrack:
     sample_rate: int
 
     def __post_init__(self):
-        object.__setattr__(self, "stems", tuple(self.stems))
         if len({len(stem.samples) for stem in self.stems}) > 1:
             raise ValueError("the stems of a Multitrack must be equally long; crop or pad them first")
 
@@ -56,17 +57,37 @@ class Multitrack:
 
     @property
     def notes(self) -> Notes:
-        """Notes of all stems, sorted; `track` is the index of the stem."""
-        return Notes.concatenate(stem.notes.replace(track=i) for i, stem in enumerate(self.stems)).sort()
+        """What the stems play in the excerpt, seconds from its start, sorted; `track` is the index of the stem."""
+        counts = np.array([len(stem.notes) for stem in self.stems], np.int64)
+        start = np.repeat([stem.start for stem in self.stems], counts)
+        table = np.concatenate([np.empty(0, NOTE), *(stem.notes.table for stem in self.stems)])
+        table["onset"] -= start
+        table["offset"] -= start
+        table["track"] = np.repeat(np.arange(len(self.stems)), counts)
+        return Notes(table).crop(0.0, self.seconds).sort()
+
+    @property
+    def lead(self) -> tuple[tuple[float, float, int], ...]:
+        """Who leads when in the excerpt: (start, end, index of the stem), seconds from its start, in order of time."""
+        moved = (
+            (max(start - stem.start, 0.0), min(end - stem.start, self.seconds), i)
+            for i, stem in enumerate(self.stems)
+            for start, end in stem.lead
+        )
+        return tuple(sorted(segment for segment in moved if segment[0] < segment[1]))
 
     def mixture(self) -> np.ndarray:
         """float32 [time], by definition the sum of the finished stems, in their order."""
-        mixture = np.zeros(self.n_samples, np.float32)
+        mixture, audio = np.zeros(self.n_samples, np.float32), np.empty(self.n_samples, np.float32)
         for stem in self.stems:
-            mixture += stem.audio
+            audio[:] = stem.samples
+            audio *= np.float32(stem.scale)
+            mixture += audio
         return mixture
 
-    def select(self, indices: Sequence[int] | np.ndarray, gains_db: Sequence[float] | np.ndarray | None = None):
+    def select(
+        self, indices: Sequence[int] | np.ndarray, gains_db: Sequence[float] | np.ndarray | None = None
+    ) -> "Multitrack":
         """These stems in this order (a subset, a permutation, or with repeats), each changed by its gain.
 
         Args:
@@ -94,18 +115,14 @@ class Multitrack:
         `start` is moved to the nearest sample. Only the samples of the excerpt are ever read.
         """
         first, length = round(start * self.sample_rate), round(seconds * self.sample_rate)
-        start, end = first / self.sample_rate, (first + length) / self.sample_rate
         inside = slice(max(first, 0), max(first + length, 0))
 
         def cut(stem: Stem) -> Stem:
             samples = stem.samples[inside]
-            before = min(max(-first, 0), length)
-            after = length - before - len(samples)
-            if before or after:
-                samples = np.pad(samples, (before, after))
-            lead = np.clip(stem.lead, start, end) - start
-            notes = stem.notes.crop(start, end).shift(-start)
-            return replace(stem, samples=samples, notes=notes, lead=lead[lead[:, 1] > lead[:, 0]])
+            if len(samples) < length:
+                before = min(max(-first, 0), length)
+                samples = np.pad(samples, (before, length - before - len(samples)))
+            return replace(stem, samples=samples, start=stem.start + first / self.sample_rate)
 
         return replace(self, stems=tuple(cut(stem) for stem in self.stems))
 
@@ -126,5 +143,5 @@ class Multitrack:
         if len({multitrack.sample_rate for multitrack in multitracks}) != 1:
             raise ValueError("a pseudo-mix needs pieces of one sample rate; resample them first")
         seconds = min(multitrack.seconds for multitrack in multitracks)
-        stems = (stem for multitrack in multitracks for stem in multitrack.crop(0.0, seconds).stems)
-        return Multitrack(tuple(stems), multitracks[0].sample_rate)
+        cut = (piece if piece.seconds == seconds else piece.crop(0.0, seconds) for piece in multitracks)
+        return Multitrack(tuple(stem for piece in cut for stem in piece.stems), multitracks[0].sample_rate)
