@@ -37,6 +37,14 @@ class Job:
     midi: Path
 
 
+@dataclass(frozen=True)
+class Done:
+    """What to tell of a recording that was transcribed."""
+
+    line: str
+    warnings: list[str]
+
+
 def plan(options: Namespace) -> list[Job]:
     """The jobs of a command line, checked before anything is read.
 
@@ -69,13 +77,16 @@ def run(jobs: list[Job], options: Namespace) -> int:
     """Do the jobs under a progress bar in seconds of audio; exit code 0, or 2 if any file was refused."""
     refused = 0
     total = sum(seconds_of(job) for job in jobs)
-    bar_format = "{l_bar}{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}{postfix}]"
-    with tqdm(total=total, bar_format=bar_format, disable=not jobs) as bar:
+    bar_format = "{l_bar}{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}]"
+    with tqdm(total=total, bar_format=bar_format, leave=False) as bar:
         for outcome in outcomes(jobs, options, bar):
-            failed = isinstance(outcome, Exception)
-            refused += failed
-            for line in [outcome] if failed else outcome:
-                bar.write(str(line), file=sys.stderr)
+            if isinstance(outcome, Exception):
+                refused += 1
+                bar.write(str(outcome), file=sys.stderr)
+            else:
+                bar.write(outcome.line, file=sys.stdout)
+                for warning in outcome.warnings:
+                    bar.write(warning, file=sys.stderr)
     return 2 if refused else 0
 
 
@@ -86,8 +97,8 @@ def seconds_of(job: Job) -> float:
         return 0.0
 
 
-def outcomes(jobs: list[Job], options: Namespace, bar: tqdm) -> Iterator[list[str] | Exception]:
-    """The warnings of each job, or the error that stopped it, in order of completion."""
+def outcomes(jobs: list[Job], options: Namespace, bar: tqdm) -> Iterator["Done | Exception"]:
+    """What became of each job, or the error that stopped it, in order of completion."""
     workers = min(options.jobs, len(jobs))
     if workers < 2:
         model = load(options.model, options.device)
@@ -102,8 +113,8 @@ def outcomes(jobs: list[Job], options: Namespace, bar: tqdm) -> Iterator[list[st
             yield future.result()
 
 
-def attempt(job: Job, options: Namespace, model: Model | None = None, progress=None) -> list[str] | Exception:
-    """The warnings of a job that was done, or the error of one that could not be, as a value: it may leave a worker."""
+def attempt(job: Job, options: Namespace, model: Model | None = None, progress=None) -> "Done | Exception":
+    """What became of a job; an error is a value here, since it may have to leave a worker."""
     try:
         return transcribe_file(job, options, model or load(options.model, options.device), progress)
     except (ValueError, OSError) as error:
@@ -139,8 +150,8 @@ class Meter:
             yield "no notes found: the MIDI file is empty; a lower --onset-threshold finds more"
 
 
-def transcribe_file(job: Job, options: Namespace, model: Model, progress=None) -> list[str]:
-    """Write the outputs of one recording; returns the warnings."""
+def transcribe_file(job: Job, options: Namespace, model: Model, progress=None) -> Done:
+    """Write the outputs of one recording."""
     meter = Meter()
     decoder = NoteDecoder(replace(model.settings, **chosen_settings(options)), model.grid)
     rate = model.grid.sample_rate
@@ -157,7 +168,8 @@ def transcribe_file(job: Job, options: Namespace, model: Model, progress=None) -
     if options.sonify:
         write_sonification(job.midi.with_suffix(".wav"), notes, job.audio, rate)
     write_midi(job.midi, notes)  # last: its presence says that the job is done
-    return [f"{job.audio}: warning: {warning}" for warning in meter.warnings(notes)]
+    warnings = [f"{job.audio}: warning: {warning}" for warning in meter.warnings(notes)]
+    return Done(f"{job.midi}: {len(notes)} notes", warnings)
 
 
 def write_json(path: Path, notes: Notes, model: str, seconds: float) -> None:

@@ -1,0 +1,158 @@
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from common.midi import read_midi
+from lightweight_amt.__main__ import main
+
+RATE = 22050
+
+
+@pytest.fixture(scope="module")
+def model(graph_files) -> str:
+    """Random weights hear notes everywhere, which is what these tests want."""
+    return str(graph_files["nano"])
+
+
+@pytest.fixture
+def song(tmp_path):
+    def write(name: str, audio: np.ndarray | None = None, rate: int = RATE):
+        if audio is None:
+            audio = 0.1 * np.random.default_rng(0).standard_normal(2 * rate)
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, audio, rate)
+        return path
+
+    return write
+
+
+def transcribe(*args) -> int:
+    return main(["transcribe", *(str(arg) for arg in args)])
+
+
+def test_all_outputs_tell_the_same_notes(song, tmp_path, model):
+    path, out = song("noise.wav"), tmp_path / "out"
+    assert transcribe(path, "-o", out, "--model", model, "--json", "--csv", "--plot", "--sonify") == 0
+    midi = read_midi(out / "noise.mid")
+    document = json.loads((out / "noise.json").read_text())
+    rows = list(csv.DictReader((out / "noise.csv").open()))
+    assert document["version"] == 1
+    assert document["model"] == "nano"
+    assert document["duration"] == pytest.approx(2.0)
+    assert len(midi) == len(document["notes"]) == len(rows) > 0
+    for note, row in zip(document["notes"], rows, strict=True):
+        assert {key: float(value) for key, value in row.items()} == note
+    assert [note["pitch"] for note in document["notes"]] == midi.pitch.tolist()
+    assert np.abs(np.array([note["onset"] for note in document["notes"]]) - midi.onset).max() < 1e-3
+    assert (out / "noise.png").read_bytes().startswith(b"\x89PNG")
+    sound, rate = soundfile.read(out / "noise.wav")
+    original, _ = soundfile.read(path)
+    assert (rate, sound.shape) == (RATE, (len(original), 2))
+    assert np.abs(sound[:, 0] - original).max() < 1e-3
+    assert sound[:, 1].any()
+    assert sorted(file.name for file in out.iterdir()) == [
+        f"noise.{suffix}" for suffix in ("csv", "json", "mid", "png", "wav")
+    ]
+
+
+def test_a_bad_file_does_not_stop_the_others(song, tmp_path, model, capfd):
+    good, bad = song("good.wav"), tmp_path / "bad.wav"
+    bad.write_bytes(b"RIFF no audio")
+    assert transcribe(bad, good, "-o", tmp_path / "out", "--model", model) == 2
+    assert (tmp_path / "out" / "good.mid").exists()
+    assert not (tmp_path / "out" / "bad.mid").exists()
+    error = capfd.readouterr().err
+    assert "bad.wav" in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["missing.wav"], "missing.wav"),
+        (["good.wav", "--model", "huge"], "no such model"),
+        (["good.wav", "--onset-threshold", "3"], "onset_threshold"),
+        (["empty"], "empty"),
+        (["good.wav", "other.wav", "-o", "one.mid"], "one.mid"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_exit_code_2(arguments, text, song, tmp_path, model, capfd, monkeypatch):
+    song("good.wav")
+    song("other.wav")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    defaults = [] if "--model" in arguments else ["--model", model]
+    assert transcribe(*arguments, *defaults) == 2
+    error = capfd.readouterr().err.strip()
+    assert sum(text in line for line in error.splitlines()) == 1
+    assert "Traceback" not in error
+    assert not list(tmp_path.rglob("*.mid"))
+
+
+def test_a_folder_is_searched_and_keeps_its_shape(song, tmp_path, model):
+    song("album/one.wav")
+    song("album/two.flac")
+    song("album/one.flac")
+    assert transcribe(tmp_path / "album", "-o", tmp_path / "out", "--model", model) == 0
+    # Two recordings of one name keep their suffixes.
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"one.wav.mid", "one.flac.mid", "two.mid"}
+
+
+def test_existing_files_are_skipped_when_asked(song, tmp_path, model):
+    path = song("song.wav")
+    path.with_suffix(".mid").write_text("mine")
+    assert transcribe(path, "--model", model, "--skip-existing") == 0
+    assert path.with_suffix(".mid").read_text() == "mine"
+    assert transcribe(path, "--model", model) == 0
+    assert len(read_midi(path.with_suffix(".mid")))
+
+
+def test_two_jobs_do_what_one_does(song, tmp_path, model):
+    for name in ("a.wav", "b.wav", "c.wav"):
+        song(f"in/{name}")
+    for jobs in (1, 2):
+        assert transcribe(tmp_path / "in", "-o", tmp_path / f"out{jobs}", "--model", model, "--jobs", jobs) == 0
+    for name in ("a.mid", "b.mid", "c.mid"):
+        assert (tmp_path / "out1" / name).read_bytes() == (tmp_path / "out2" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("audio", "text"),
+    [
+        (np.zeros(RATE), "digital silence"),
+        (1e-3 * np.sin(np.arange(RATE)), "very quiet (peak -60 dBFS)"),
+        (np.clip(3 * np.sin(0.1 * np.arange(RATE)), -1, 1), "clipped"),
+    ],
+)
+def test_a_doubtful_recording_is_done_with_a_warning(audio, text, song, model, capfd):
+    path = song("doubtful.wav", audio)
+    assert transcribe(path, "--model", model) == 0
+    assert path.with_suffix(".mid").exists()
+    assert text in capfd.readouterr().err
+
+
+def test_nothing_found_is_said(song, model, capfd):
+    path = song("song.wav")
+    assert transcribe(path, "--model", model, "--onset-threshold", "1", "--frame-threshold", "1") == 0
+    assert "no notes found" in capfd.readouterr().err
+    assert len(read_midi(path.with_suffix(".mid"))) == 0
+
+
+def test_help_is_quick_because_it_imports_nothing():
+    code = "import sys, lightweight_amt.__main__ as m\ntry: m.main(['transcribe', '--help'])\nexcept SystemExit: pass\n"
+    code += "print('numpy' in sys.modules, 'torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip().endswith("False False")
+
+
+@pytest.mark.parametrize("args", [["dance"], ["transcribe"]])
+def test_an_unknown_verb_is_told_the_known_ones(args):
+    run = subprocess.run([sys.executable, "-m", "lightweight_amt", *args], capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "usage: python -m lightweight_amt" in run.stderr

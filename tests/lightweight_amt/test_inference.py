@@ -1,0 +1,82 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from common import audio as sound
+from lightweight_amt import inference
+from lightweight_amt.inference import activations, transcribe
+
+RATE = 22050
+
+
+def music(seconds: float, seed: int = 0) -> np.ndarray:
+    """Decaying tones at random, so that every stretch of the signal is another."""
+    rng = np.random.default_rng(seed)
+    audio = np.zeros(int(seconds * RATE))
+    time = np.arange(RATE // 2) / RATE
+    for start in rng.integers(0, len(audio) - len(time), int(6 * seconds)):
+        hz = 440 * 2 ** ((rng.integers(40, 90) - 69) / 12)
+        audio[start : start + len(time)] += 0.1 * np.sin(2 * np.pi * hz * time) * np.exp(-4 * time)
+    return audio.astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["ours", "nano", "ours 44.1 kHz"])
+def test_windows_give_what_the_whole_gives(name, graphs, monkeypatch):
+    model, audio = graphs[name], music(13.3)
+    whole = model(audio)
+    monkeypatch.setattr(inference, "WINDOW_SECONDS", 3.0)
+    parts = list(activations(model, iter(np.array_split(audio, 7))))
+    assert len(parts) > 2
+    for output, values in whole.items():
+        joined = np.concatenate([part[output] for part in parts], axis=1)
+        assert joined.shape == values.shape
+        assert np.abs(joined - values).max() < 1e-3
+
+
+def test_array_tensor_and_file_give_the_same_notes(graphs, tmp_path):
+    audio = music(3.0)
+    sound.write(tmp_path / "music.wav", audio, RATE, subtype="FLOAT")
+    notes = transcribe(tmp_path / "music.wav", model=graphs["ours"])
+    assert len(notes)
+    assert notes == transcribe(audio, RATE, model=graphs["ours"])
+    assert notes == transcribe(torch.from_numpy(audio), RATE, model=graphs["ours"])
+    assert notes == transcribe(np.stack([audio, audio]), RATE, model=graphs["ours"])
+
+
+def test_an_array_needs_its_rate_and_a_model_its_name(graphs):
+    with pytest.raises(ValueError, match="sample_rate="):
+        transcribe(music(1.0), model=graphs["ours"])
+    with pytest.raises(ValueError, match="no such model"):
+        transcribe(music(1.0), RATE, model="large")
+
+
+def test_thresholds_come_with_the_weights_and_can_be_replaced(graphs):
+    audio = music(2.0)
+    assert graphs["ours"].settings.onset_threshold == 0.4
+    few = transcribe(audio, RATE, model=graphs["ours"], onset_threshold=1.0, unstruck_threshold=1.0)
+    assert len(few) < len(transcribe(audio, RATE, model=graphs["ours"], onset_threshold=0.05))
+    with pytest.raises(ValueError, match="onset_threshold"):
+        transcribe(audio, RATE, model=graphs["ours"], onset_threshold=7.0)
+
+
+@pytest.mark.parametrize("n_samples", [1, 100, 256, 5000])
+def test_the_shortest_recordings_have_no_notes(n_samples):
+    assert len(transcribe(np.zeros(n_samples, np.float32), RATE)) == 0
+    assert len(transcribe(np.full(n_samples, 0.1, np.float32), RATE)) == 0
+
+
+def test_transcription_imports_no_trainer_and_no_torch():
+    """The shipped model on a second of audio, in a process of its own."""
+    code = """
+import sys
+import numpy as np
+from lightweight_amt import transcribe
+transcribe(np.zeros(22050, np.float32), 22050)
+heavy = {"torch", "lightning", "wandb", "torchmetrics", "transformers", "diffusers", "librosa", "scipy", "matplotlib"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
