@@ -102,7 +102,10 @@ class CQT(nn.Module):
 
     @property
     def context(self) -> int:
-        """Samples on either side of its centre on which a frame may depend, at the rate of the input."""
+        """Samples on either side of its centre on which a frame may depend, at the rate of the input.
+
+        A block of audio that starts on a multiple of the hop has, further than this from its ends, the whole's frames.
+        """
         step = 2 ** (self.input_octaves + self.n_octaves - 1)
         return self.margin * step + HALF_TAPS * (step - 1)
 
