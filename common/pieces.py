@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,9 +17,8 @@ from common.scores import Score
 from common.stems import Multitrack, Stem
 from common.storage import replacing
 
-VERSION = 4  # raise it when the composer, the renderer or this file would make other pieces
-LOUDNESS = (-26.0, 3.5)  # dBFS of a stem while it plays: mean and deviation
-MELODY_DB = 1.5  # so that a lead lies about 1 dB over the median stem and is seldom the loudest, as in MedleyDB
+VERSION = 5  # raise it when the composer, the renderer or this file would make other pieces
+LOUDNESS = (-26.0, 3.5)  # dBFS of a stem while it plays, mean and deviation; a lead is not louder than others
 FULL_SCALE = 32767
 
 
@@ -126,14 +124,14 @@ class Recipe:
         return compose(self.seed, seconds=self.seconds, programs=programs)
 
 
-def levels(stems: np.ndarray, roles: Sequence[str], sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+def levels(stems: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
     """Factors [track] that bring each stem to a drawn loudness while it plays, and the sum of all below full scale."""
     hop = sample_rate // 10
     blocks = stems[:, : stems.shape[1] // hop * hop].reshape(len(stems), -1, hop)
     power = np.mean(np.square(blocks), axis=2)
     playing = power > 1e-4 * power.max(axis=1, keepdims=True)
     rms = np.sqrt(np.sum(power * playing, axis=1) / np.maximum(playing.sum(axis=1), 1))
-    wanted = rng.normal(*LOUDNESS, len(stems)) + MELODY_DB * np.isin(roles, ("melody", "voice"))
+    wanted = rng.normal(*LOUDNESS, len(stems))
     factors = np.where(rms > 0.0, 10.0 ** (wanted / 20.0) / np.maximum(rms, 1e-9), 1.0)
     return factors / max(float(np.abs(factors @ stems).max(initial=0.0)), 1.0)
 
@@ -147,7 +145,7 @@ def make_piece(recipe: Recipe, folder: Path) -> Path:
     score = recipe.score(rng)
     tuning = float(np.clip(rng.normal(0.0, 10.0), -30.0, 30.0))
     stems = render_score(score, recipe.sample_rate, recipe.soundfont, tuning, rng)
-    stems *= levels(stems, [part.role for part in score.parts], recipe.sample_rate, rng)[:, None].astype(np.float32)
+    stems *= levels(stems, recipe.sample_rate, rng)[:, None].astype(np.float32)
     scales = np.maximum(np.abs(stems).max(axis=1), 1e-9) / FULL_SCALE
     tracks = [
         Track(part.name, part.program, part.is_drum, part.role, float(scale))
