@@ -5,13 +5,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
+from benchmarks.speed.metrics import as_mir_eval
 from common.evaluation.frames import average_precision, f1_curve, frame_scores
-
-
-def as_mir_eval(roll, low=21):
-    """Times and lists of frequencies, as mir_eval takes a roll."""
-    hz = 440 * 2 ** ((low + np.arange(len(roll)) - 69) / 12)
-    return 0.01 * np.arange(roll.shape[1]), [hz[frame] for frame in roll.T]
 
 
 @pytest.mark.parametrize("seed", range(30))
