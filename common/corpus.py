@@ -13,8 +13,10 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import cycle, islice, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -103,11 +105,11 @@ def _works(split: str, count: int) -> list[str]:
     """Real works of a split, one of each composer in turn; where there are too few, they come again."""
     if not count:
         return []
-    works = np.random.default_rng(0).permutation(compositions(split)).tolist()
-    composers = [work.split("/")[0] for work in works]
-    rank = [composers[:i].count(composer) for i, composer in enumerate(composers)]
-    turns = [work for _, _, work in sorted(zip(rank, composers, works, strict=True))]
-    return [turns[i % len(turns)] for i in range(count)]
+    by_composer: dict[str, list[str]] = {}
+    for work in np.random.default_rng(0).permutation(compositions(split)).tolist():
+        by_composer.setdefault(work.split("/")[0], []).append(work)
+    turns = [work for turn in zip_longest(*by_composer.values()) for work in turn if work]
+    return list(islice(cycle(turns), count))
 
 
 def _in_processes(recipes: list[Recipe], folder: Path, jobs: int) -> Iterator[Path]:
@@ -121,6 +123,8 @@ def _in_processes(recipes: list[Recipe], folder: Path, jobs: int) -> Iterator[Pa
         try:
             for future in as_completed(futures):
                 yield future.result()
+        except BrokenProcessPool as error:
+            raise CorpusError("a worker was killed, most likely for want of memory; build with fewer --jobs") from error
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -146,12 +150,14 @@ def build(
         progress: show a bar.
 
     Raises:
-        CorpusError: unknown size, unreadable SoundFont, or too little space.
+        CorpusError: unknown size or unusual rate, unreadable SoundFont, too little space or memory.
         RenderError: a SoundFont without General MIDI's presets.
         CompositionError: music21, which has the real works, is not installed.
     """
     if size not in SIZES:
         raise CorpusError(f"no corpus of size {size!r}; there are {', '.join(SIZES)}")
+    if not 8000 <= sample_rate <= 48000:
+        raise CorpusError(f"a corpus of {sample_rate} Hz cannot be made; take a sample rate from 8000 to 48000")
     fonts = [Path(font).resolve() for font in soundfonts] or [default_soundfont()]
     test_font = Path(test_soundfont).resolve() if test_soundfont else None
     digests = [_digest(font) for font in (*fonts, *([test_font] if test_font else []))]
@@ -168,7 +174,7 @@ def build(
             f"{folder}: the corpus wants {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
             "set TUTTI_DATA to a folder on another disk, or take a smaller size"
         )
-    jobs = min(jobs or os.cpu_count() or 1, max(len(missing), 1))
+    jobs = max(min(jobs or os.cpu_count() or 1, len(missing)), 1)
     with tqdm(total=len(missing), desc=f"corpus {size}", unit="piece", disable=not progress) as bar:
         for _ in _in_processes(missing, folder, jobs):
             bar.update()

@@ -193,6 +193,8 @@ def test_a_piece_travels_to_another_process_without_its_audio(tiny_corpus):
 def test_what_is_wrong_is_said(tmp_path, monkeypatch, tiny_corpus):
     with pytest.raises(CorpusError, match="no corpus of size 'huge'; there are tiny, small, full"):
         build("huge")
+    with pytest.raises(CorpusError, match="8000 to 48000"):
+        build("tiny", sample_rate=0)
     with pytest.raises(CorpusError, match="make corpus"):
         corpus.Corpus(tmp_path)
     (tmp_path / "index.json").write_text("{")
