@@ -203,7 +203,7 @@ def overlap_add(chunks: Iterable[tuple[int, np.ndarray]], n_frames: int, fade: i
     """
     total, weights = np.zeros(n_frames, np.float32), np.zeros(n_frames, np.float32)
     for start, values in chunks:
-        if total.shape[:-1] != values.shape[:-1]:
+        if not weights.any():  # only now is the shape known
             total = np.zeros((*values.shape[:-1], n_frames), np.float32)
         ramp = np.arange(1, values.shape[-1] + 1, dtype=np.float32)
         weight = np.minimum(np.minimum(ramp, ramp[::-1]) / (fade + 1), 1.0)[: max(n_frames - start, 0)]
