@@ -48,7 +48,12 @@ from common.resume import ExactResume, LastCheckpoint
 from common.storage import replacing
 
 
-def run(task_class: type[L.LightningModule], data_class: type[L.LightningDataModule], package: str, args=None):
+def run(
+    task_class: type[L.LightningModule],
+    data_class: type[L.LightningDataModule],
+    package: str,
+    args: list[str] | None = None,
+) -> L.Trainer:
     """Parse the command line (or `args`, a list of words) and do what it says.
 
     Args:
@@ -56,6 +61,9 @@ def run(task_class: type[L.LightningModule], data_class: type[L.LightningDataMod
         data_class: what loads.
         package: its import name; its `configs/base.yaml` are the defaults, and its runs go to a folder of this name.
         args: instead of `sys.argv[1:]`.
+
+    Returns:
+        The trainer, when it is done.
     """
     quieten()
     # Interpolations such as ${data.bins} are relative to the command's own keys, and are resolved after all overrides.
@@ -65,7 +73,7 @@ def run(task_class: type[L.LightningModule], data_class: type[L.LightningDataMod
         "usage": f"python -m {package} COMMAND [--config FILE]... [--KEY=VALUE]...",  # the list of keys is in --help
     }
     try:
-        TrainingCLI(
+        cli = TrainingCLI(
             task_class,
             data_class,
             package=package,
@@ -83,12 +91,16 @@ def run(task_class: type[L.LightningModule], data_class: type[L.LightningDataMod
             raise
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+    for logger in cli.trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()  # or another run in this process would be written into it
+    return cli.trainer
 
 
 def is_ours(error: Exception, package: str) -> bool:
     """Whether our code raised it: then it is about what the user gave; from a library it is a fault, to be traced."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return frame.f_globals["__name__"].startswith(("common.", f"{package}."))
+    return f"{frame.f_globals['__name__']}.".startswith(("common.", f"{package}."))
 
 
 def quieten():
@@ -97,6 +109,7 @@ def quieten():
         ".*LeafSpec.*",
         ".*is an instance of `nn.Module` and is already saved.*",
         ".*exists and is not empty.*",
+        ".*args parameter is intended to run from within Python.*",
     ):
         warnings.filterwarnings("ignore", message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(is_no_advert)
@@ -151,12 +164,12 @@ class TrainingCLI(LightningCLI):
         config = self.config[self.subcommand]
         options: dict[str, Any] = {"default_root_dir": str(self.folder)}
         callbacks: list[L.Callback] = [ExactResume(int(config.seed_everything))]
-        if self.subcommand != "fit":
+        if self.subcommand != "fit" or config.trainer.fast_dev_run:
             options["logger"] = False
         elif config.trainer.logger is None:
             options["logger"] = loggers(self.folder, self.package, resumes=bool(config.ckpt_path))
             callbacks.append(LearningRateMonitor("step"))
-        if config.trainer.enable_checkpointing is not False:
+        if config.trainer.enable_checkpointing is not False and not config.trainer.fast_dev_run:
             callbacks += checkpoints(self.folder, self.model, config.checkpoint_every)
         if str(config.trainer.precision).startswith("bf16") and not has_bf16(config.trainer.accelerator):
             rank_zero_info("This CPU has no bfloat16 units and would be 25 times slower with it: precision is 32-true.")

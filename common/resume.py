@@ -52,11 +52,16 @@ class ExactResume(L.Callback):
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes where the run is: at the end of each epoch, and in between at most `every` optimiser steps apart.
+    """Writes where the run is: every so many optimiser steps, and where training may end.
 
-    Never between a batch and the validation that follows it, which Lightning would leave out of the resumed run, and
-    with it a score and perhaps the best checkpoint; the checkpoint is then written after the validation. Lightning runs
-    callbacks of this type last, after the weights have been averaged and the best checkpoint was chosen.
+    Only at moments from which Lightning resumes correctly (2.6 does not from two others): not between a batch and its
+    validation, which the resumed run would leave out, and with it a score and perhaps the best checkpoint; nor, where
+    `max_steps` sets the length, at the end of an epoch, which would be counted twice. The checkpoint is then written at
+    the next good moment. Lightning runs callbacks of this type last, when weights are averaged and the best is chosen.
+
+    Args:
+        path: the file, replaced each time.
+        every: optimiser steps from one writing to the next.
     """
 
     def __init__(self, path: Path, every: int):
@@ -69,20 +74,22 @@ class LastCheckpoint(Checkpoint):
         self.saved = trainer.global_step
 
     def is_due(self, trainer: L.Trainer) -> bool:
-        return not trainer.sanity_checking and trainer.global_step >= self.saved + self.every
+        return trainer.global_step >= self.saved + self.every and not trainer.is_last_batch
 
     def on_train_start(self, trainer, pl_module):
         self.saved = trainer.global_step
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         place = trainer.fit_loop.total_batch_idx if trainer.check_val_every_n_epoch is None else batch_idx
-        validates = trainer.is_last_batch or (trainer.val_check_batch and (place + 1) % trainer.val_check_batch == 0)
+        validates = trainer.val_check_batch and (place + 1) % trainer.val_check_batch == 0
         if self.is_due(trainer) and not validates:
             self.save(trainer)
 
     def on_validation_end(self, trainer, pl_module):
-        if self.is_due(trainer):
+        if not trainer.sanity_checking and self.is_due(trainer):
             self.save(trainer)
 
     def on_train_epoch_end(self, trainer, pl_module):
-        self.save(trainer)
+        # `max_steps` is -1 where epochs set the length.
+        if trainer.global_step >= trainer.max_steps or trainer.should_stop:
+            self.save(trainer)
