@@ -366,6 +366,14 @@ def test_mp3_without_a_header(tmp_path):
 RUBBISH = b"APETAGEX" + bytes(60_000)  # a picture of the cover
 
 
+def test_the_padding_of_an_mp3_is_not_missed(tmp_path):
+    path = tmp_path / "a.mp3"
+    audio.write(path, np.array([0.5]), RATE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert audio.read(path)[0].shape == (1,)
+
+
 def test_rubbish_behind_an_mp3_costs_no_music(tmp_path):
     path = tmp_path / "a.mp3"
     soundfile.write(path, hiss(3 * RATE), RATE, bitrate_mode="CONSTANT", compression_level=0.5)
