@@ -82,16 +82,32 @@ def vibrato(notes: Notes, seconds: float, rng: np.random.Generator) -> np.ndarra
     return drift + depth * np.clip(age / delay - 0.5, 0.0, 1.0) * np.sin(2.0 * np.pi * rate * time)
 
 
+def _events(player: SoundFont, notes: Notes, cents: np.ndarray) -> list[tuple]:
+    """(sample, function, *arguments) in order of time: the keys of the notes, and a tuning every CONTROL_STEP."""
+    start = np.round(notes.onset * RENDER_RATE).astype(np.int64)
+    stop = np.maximum(np.round(notes.offset * RENDER_RATE).astype(np.int64), start + 1)
+    keys = notes.pitch.tolist()
+    # Where events meet, the pitch moves first, and a key is released before it is struck again: sorting is stable.
+    events = [(i * CONTROL_STEP, player.channel_set_tuning, 0, c / 100.0) for i, c in enumerate(cents.tolist())]
+    events += [(at, player.channel_note_off, 0, key) for at, key in zip(stop.tolist(), keys, strict=True)]
+    struck = zip(start.tolist(), keys, (notes.velocity / 127.0).tolist(), strict=True)
+    events += [(at, player.channel_note_on, 0, key, volume) for at, key, volume in struck]
+    return sorted(events, key=lambda event: event[0])
+
+
 def _play(player: SoundFont, events: list[tuple], n_samples: int) -> np.ndarray:
-    """The sound of (sample, function, *arguments) events, each taking effect exactly at its sample."""
+    """The sound of the first n samples; each event takes effect exactly at its own, those outside never."""
     audio = np.zeros(n_samples, np.float32)
     position = 0
-    for sample, act, *arguments in (*events, (n_samples, None)):
+    for sample, act, *arguments in events:
+        if not 0 <= sample < n_samples:
+            continue
         if sample > position:
             player.render(audio[position:sample].view(np.uint8))
             position = sample
-        if act is not None:
-            act(*arguments)
+        act(*arguments)
+    if n_samples > position:
+        player.render(audio[position:].view(np.uint8))
     return audio
 
 
@@ -157,24 +173,11 @@ def render(
     if (notes.program != program).any() or (notes.is_drum != is_drum).any():
         raise RenderError("render plays one instrument at a time; split the notes by program first")
     player = _player(soundfont, program, is_drum)
-    last = notes.end if seconds is None else seconds
-    start = np.round(notes.onset * RENDER_RATE).astype(np.int64)
-    stop = np.maximum(np.round(notes.offset * RENDER_RATE).astype(np.int64), start + 1)
-    n_samples = max(int(np.ceil(last * RENDER_RATE)), int(stop.max()) + 1 if seconds is None else 0)
-    events = [(0, 0, player.channel_set_tuning, 0, tuning_cents / 100.0)]
+    last = notes.end + 2.0 / RENDER_RATE if seconds is None else seconds  # so that the last key is released
+    bend = np.zeros(1)
     if rng is not None and not is_drum and program in VIBRATO_PROGRAMS:
-        cents = tuning_cents + vibrato(notes, last, rng)
-        events += [(i * CONTROL_STEP, 0, player.channel_set_tuning, 0, c / 100.0) for i, c in enumerate(cents)]
-    keys = notes.pitch.tolist()
-    events += [(at, 1, player.channel_note_off, 0, key) for at, key in zip(stop.tolist(), keys, strict=True)]
-    volumes = (notes.velocity / 127.0).tolist()
-    events += [
-        (at, 2, player.channel_note_on, 0, key, volume)
-        for at, key, volume in zip(start.tolist(), keys, volumes, strict=True)
-    ]
-    # Where events meet, the pitch moves first, and a key is released before it is struck again.
-    events = sorted((event for event in events if 0 <= event[0] < n_samples), key=lambda event: event[:2])
-    audio = _play(player, [(at, *action) for at, _, *action in events], n_samples)
+        bend = vibrato(notes, last, rng)
+    audio = _play(player, _events(player, notes, tuning_cents + bend), int(np.ceil(last * RENDER_RATE)))
     if seconds is None:
         audio = np.concatenate([audio, _tail(player)])
     audio = soxr.resample(audio, RENDER_RATE, sample_rate)

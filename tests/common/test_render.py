@@ -103,6 +103,7 @@ def test_length():
     assert len(render(note(offset=5.0), 16000, seconds=1.7)) == 27200
     assert len(render(note(offset=0.1), 16000, seconds=3.3)) == 52800
     assert len(render(Notes.empty(), 16000, seconds=0.5)) == 8000
+    assert len(render(note(), 16000, seconds=0.0)) == 0
     assert len(render(Notes.empty(), 16000)) == 0
     whole = render(note(offset=0.2, program=11), RATE)
     assert 0.2 * RATE < len(whole) < 9 * RATE
@@ -120,6 +121,7 @@ def test_a_released_note_decays_and_a_repeated_one_is_struck_again():
 def test_a_note_without_length_does_not_hang():
     audio = render(note(60, 16, onset=0.1, offset=0.1), RATE, seconds=2.0)
     assert np.abs(audio[RATE:]).max() < 1e-3
+    assert len(render(note(60, 16, onset=0.1, offset=0.1), RATE)) < RATE
 
 
 def test_drums_take_the_kit_and_fall_back_to_the_standard_one():
