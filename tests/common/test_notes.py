@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from common.frames import FrameGrid
@@ -20,7 +20,7 @@ MOMENTS = st.one_of(st.sampled_from([-1.0, 0.0, 0.25, 0.5, 1.0]), st.floats(-2.0
 @st.composite
 def tables(draw) -> Notes:
     """Few pitches and moments, so that notes overlap, repeat and coincide; some lie before 0 s or have no length."""
-    rows = st.tuples(MOMENTS, MOMENTS, st.integers(58, 62), st.integers(1, 127), st.booleans(), st.integers(0, 2))
+    rows = st.tuples(MOMENTS, MOMENTS, st.integers(60, 61), st.integers(1, 127), st.booleans(), st.integers(0, 1))
     onset, offset, pitch, velocity, is_drum, track = np.reshape(draw(st.lists(rows, max_size=12)), (-1, 6)).T
     return Notes.build(onset, offset, pitch, velocity=velocity, is_drum=is_drum, track=track)
 
@@ -125,6 +125,7 @@ def test_shifting_moves_both_ends_and_nothing_else(notes, seconds):
 @given(tables(), MOMENTS, MOMENTS)
 def test_cropping_keeps_what_sounds_inside_and_cuts_it(notes, start, end):
     start, end = sorted([start, end])
+    assume(start < end)
     expected = []
     for onset, offset, *rest in lasting(notes).table.tolist():
         cut = max(onset, start), min(offset, end)
@@ -172,6 +173,11 @@ def test_what_differs_in_pitch_track_or_kind_does_not_cut(other):
     assert notes.without_overlaps() == notes
 
 
+def test_of_notes_that_start_together_the_longest_is_kept():
+    notes = Notes.build(0.0, 1.0, 60)
+    assert Notes.concatenate([notes, notes.replace(offset=2.0), notes]).without_overlaps() == notes.replace(offset=2.0)
+
+
 def test_a_note_without_length_is_dropped_and_cuts_no_other():
     notes = Notes.build([0.0, 1.0, 1.5], [2.0, 1.0, 1.2], 60)
     assert notes.without_overlaps() == notes[:1]
@@ -195,7 +201,7 @@ def brute_roll(notes, grid, n_frames, low, n_pitches):
 
 
 @property_test
-@given(tables(), GRIDS, st.integers(0, 300), st.integers(56, 63), st.integers(1, 6))
+@given(tables(), GRIDS, st.integers(0, 300), st.integers(58, 62), st.integers(1, 4))
 def test_the_roll_is_that_of_every_cell_by_itself(notes, grid, n_frames, low, n_pitches):
     roll = piano_roll(notes, grid, n_frames, low, n_pitches)
     assert roll.dtype == bool
