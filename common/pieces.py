@@ -17,7 +17,7 @@ from common.scores import Score
 from common.stems import Multitrack, Stem
 from common.storage import replacing
 
-VERSION = 6  # raise it when the composer, the renderer or this file would make other pieces
+VERSION = 7  # raise it when the composer, the renderer or this file would make other pieces
 LOUDNESS = (-26.0, 3.5)  # dBFS of a stem while it plays, mean and deviation; a lead is not louder than others
 FULL_SCALE = 32767
 

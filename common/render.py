@@ -67,19 +67,31 @@ def _player(soundfont: str | Path | None, program: int, is_drum: bool) -> SoundF
     return player
 
 
-def vibrato(notes: Notes, seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """Cents by which a player's pitch moves, one value every CONTROL_STEP samples: a wobble that grows in each note.
+def intonation(notes: Notes, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    """Cents by which a player's pitch leaves the written one, one value every CONTROL_STEP samples.
 
-    Depth 8-35 cents at 4.5-6.5 Hz, over a slow drift of about 5 cents; the mean over a note stays at its pitch.
+    Every player drifts by 5 cents and has a vibrato of 8-35 cents at 4.5-6.5 Hz, which grows in each note and is in the
+    mean at its pitch. Half of them play as singers and fiddlers do: they slide into notes from the last pitch or from
+    below, waver by 15 cents, and their vibrato is 30-90 cents deep.
     """
     step = CONTROL_STEP / RENDER_RATE
     time = np.arange(int(seconds / step) + 1) * step
-    onsets = np.r_[0.0, np.sort(notes.onset)]
-    age = time - onsets[np.searchsorted(onsets, time, side="right") - 1]
-    depth, rate, delay = rng.uniform(8.0, 35.0), rng.uniform(4.5, 6.5), rng.uniform(0.1, 0.4)
-    every_second = np.arange(int(seconds) + 2)
-    drift = np.interp(time, every_second, rng.normal(0.0, 5.0, len(every_second)))
-    return drift + depth * np.clip(age / delay - 0.5, 0.0, 1.0) * np.sin(2.0 * np.pi * rate * time)
+    order = np.argsort(notes.onset, kind="stable")
+    onset, pitch = np.r_[0.0, notes.onset[order]], np.r_[0.0, notes.pitch[order].astype(np.float64)]
+    current = np.searchsorted(onset, time, side="right") - 1
+    age = time - onset[current]
+    free = rng.random() < 0.5
+    depth, waver, every = (rng.uniform(30.0, 90.0), 15.0, 0.15) if free else (rng.uniform(8.0, 35.0), 5.0, 1.0)
+    rate, delay = rng.uniform(4.5, 6.5), rng.uniform(0.1, 0.4)
+    knots = np.arange(0.0, seconds + 2.0 * every, every)
+    drift = np.interp(time, knots, rng.normal(0.0, waver, len(knots)))
+    cents = drift + depth * np.clip(age / delay - 0.5, 0.0, 1.0) * np.sin(2.0 * np.pi * rate * time)
+    if free:
+        leap = np.r_[0.0, 0.0, 100.0 * np.clip(pitch[1:-1] - pitch[2:], -4.0, 4.0)][: len(onset)]
+        scoop = np.maximum(-rng.exponential(80.0, len(onset)), -250.0)
+        slide = np.where(rng.random(len(onset)) < 0.5, leap, scoop)
+        cents += slide[current] * np.exp(-age / rng.uniform(0.02, 0.06))
+    return cents
 
 
 def _events(player: SoundFont, notes: Notes, cents: np.ndarray) -> list[tuple]:
@@ -159,7 +171,7 @@ def render(
         soundfont: SF2 or SF3 file; none means `default_soundfont()`.
         tuning_cents: all pitches are moved by this.
         seconds: length of the result; without it the sound lasts until the last note has decayed.
-        rng: draws vibrato for instruments that have it; without it pitches stand still.
+        rng: draws the intonation of instruments that have one; without it pitches stand still.
 
     Returns:
         Mono float32 [time]. The peak of one loud note is about 0.5, and nothing is clipped.
@@ -176,7 +188,7 @@ def render(
     last = notes.end + 2.0 / RENDER_RATE if seconds is None else seconds  # so that the last key is released
     bend = np.zeros(1)
     if rng is not None and not is_drum and program in VIBRATO_PROGRAMS:
-        bend = vibrato(notes, last, rng)
+        bend = intonation(notes, last, rng)
     audio = _play(player, _events(player, notes, tuning_cents + bend), int(np.ceil(last * RENDER_RATE)))
     if seconds is None:
         audio = np.concatenate([audio, _tail(player)])

@@ -9,8 +9,8 @@ from lightweight_amt.inference import WEIGHTS
 
 # What onnxruntime-web and most other runtimes have, so that the graph can move to a browser.
 ALLOWED = """
-    Add AveragePool Cast Clip Concat Constant ConstantOfShape Conv Div Expand Gather Identity LeakyRelu Log MatMul Max Mul
-    Pad Pow ReduceMean ReduceSum Relu Reshape Shape Sigmoid Slice Split Sqrt Squeeze Sub Transpose Unsqueeze
+    Add AveragePool Cast Clip Concat Constant ConstantOfShape Conv Div Expand Gather Identity LeakyRelu Log MatMul Max
+    Mul Pad Pow ReduceMean ReduceSum Relu Reshape Shape Sigmoid Slice Split Sqrt Squeeze Sub Transpose Unsqueeze
 """
 
 
