@@ -36,7 +36,7 @@ from urllib.parse import urlparse
 import lightning as L
 import torch
 import yaml
-from jsonargparse import set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -112,11 +112,8 @@ def quieten():
         ".*args parameter is intended to run from within Python.*",
     ):
         warnings.filterwarnings("ignore", message)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(is_no_advert)
-
-
-def is_no_advert(record: logging.LogRecord) -> bool:
-    return "Tip:" not in record.getMessage()
+    adverts = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    adverts.addFilter(lambda record: "Tip:" not in record.getMessage())
 
 
 class TrainingCLI(LightningCLI):
@@ -144,9 +141,14 @@ class TrainingCLI(LightningCLI):
             "--checkpoint_every", type=PositiveInt, default=500, help="Optimiser steps between writing last.ckpt."
         )
 
+    @property
+    def settings(self) -> Namespace:
+        """Configuration of the command that was given."""
+        return self.config[str(self.subcommand)]
+
     def before_instantiate_classes(self):
         """Settle the run folder and the checkpoint to start from."""
-        config, error = self.config[self.subcommand], self._parser(self.subcommand).error
+        config, error = self.settings, self._parser(self.subcommand).error
         if config.name is None:
             config.name = f"{self.preset}-seed{config.seed_everything}"
         self.folder = Path(os.environ.get("TUTTI_RUNS", "runs"), self.package, config.name).absolute()
@@ -161,7 +163,7 @@ class TrainingCLI(LightningCLI):
             config.ckpt_path = str(path) if path.exists() else None
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        config = self.config[self.subcommand]
+        config = self.settings
         options: dict[str, Any] = {"default_root_dir": str(self.folder)}
         callbacks: list[L.Callback] = [ExactResume(int(config.seed_everything))]
         if self.subcommand != "fit" or config.trainer.fast_dev_run:
@@ -194,7 +196,7 @@ class SaveConfig(SaveConfigCallback):
                 logger.log_hyperparams(yaml.safe_load(text))
 
 
-def checkpoints(folder: Path, task: L.LightningModule, every: int) -> list[L.Callback]:
+def checkpoints(folder: Path, task: Any, every: int) -> list[L.Callback]:
     """best.ckpt by the score that the task names, and last.ckpt to resume from."""
     best = ModelCheckpoint(folder, "best", monitor=task.monitor, mode=task.monitor_mode, enable_version_counter=False)
     return [best, LastCheckpoint(folder / "last.ckpt", every)]
@@ -226,7 +228,7 @@ def wandb_mode() -> str:
     if mode := os.environ.get("WANDB_MODE"):
         return mode
     path = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
     logged_in = os.environ.get("WANDB_API_KEY") or (path.is_file() and netrc.netrc(path).authenticators(host))
     return "online" if logged_in else "offline"
 

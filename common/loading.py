@@ -65,6 +65,8 @@ class ResumableLoader(DataLoader):
     Lightning finds `state_dict` and `load_state_dict` by name.
     """
 
+    sampler: EpochSampler
+    batch_size: int
     place = (-1, 0)  # epoch, and the batches handed out in it
     resume = (-1, 0)  # the place to go on from
 
@@ -97,7 +99,7 @@ def make_loader(
     if shuffle and len(dataset) < batch_size:
         raise ValueError(f"{len(dataset)} training items make no batch of {batch_size}: lower data.batch_size")
     return ResumableLoader(
-        dataset,
+        dataset,  # pyright: ignore[reportArgumentType] -- torch's own class asks for no more than this
         batch_size=batch_size,
         sampler=EpochSampler(len(dataset), seed, shuffle),
         num_workers=num_workers,

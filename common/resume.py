@@ -70,7 +70,7 @@ class LastCheckpoint(Checkpoint):
         self.saved = 0  # optimiser steps when it was last written
 
     def save(self, trainer: L.Trainer):
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)
         self.saved = trainer.global_step
 
     def is_due(self, trainer: L.Trainer) -> bool:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import lightning as L
 import torch
+from matplotlib.figure import Figure
 
-from common.cli import run
+from common.cli import log_figure, run
 from tests.common.toy import ToyData, ToyTask
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -30,6 +31,13 @@ class Kill(L.Callback):
     def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0):
         if not trainer.sanity_checking and trainer.current_epoch == self.validation:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Draw(L.Callback):
+    """A picture after each validation."""
+
+    def on_validation_end(self, trainer, pl_module):
+        log_figure(trainer, "val/points", Figure((1, 1)))
 
 
 def command(runs: Path, words: list[str], output: Path, environment: dict[str, str]):
