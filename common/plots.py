@@ -1,0 +1,159 @@
+"""Pictures: matplotlib figures in one style, made without pyplot's global state, so that threads may draw too."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps, rc_context
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
+
+from common.evaluation.notes import match_notes
+from common.instruments import PROGRAM_NAMES
+from common.notes import Notes
+
+# From the palette of M. Okabe and K. Ito, which all kinds of colour vision tell apart; what was missed is an outline.
+FOUND, GHOST, MISSED, TRUTH, INK = "#0072b2", "#d55e00", "#4d4d4d", "#b9d3e6", "#333333"
+CURVES = (FOUND, GHOST, "#009e73", "#cc79a7")
+PALETTE = colormaps["viridis"]
+BLACK_KEYS = (1, 3, 6, 8, 10)
+MAX_WIDTH = 40.0  # inches; at 150 dots per inch no side of an hour's roll exceeds 6,000 pixels
+
+STYLE: dict[Any, Any] = {
+    "figure.dpi": 150,
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": "#999999",
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+}
+
+
+@rc_context(STYLE)
+def piano_roll(notes: Notes, reference: Notes | None = None, seconds: float | None = None, title: str = "") -> Figure:
+    """Notes over time, drums left out.
+
+    With a reference, what was found (onset within 50 ms), what was missed and what was not there stand apart; behind a
+    note that was found lies its true extent. Without one, the colour of a note is its track, or where there is but one
+    track its confidence.
+
+    Args:
+        notes: a transcription, or any notes; seconds.
+        reference: the truth.
+        seconds: where the time axis ends; by default with the last note.
+        title: in one line above.
+    """
+    notes = notes.tuned()
+    truth = Notes.empty() if reference is None else reference.tuned()
+    figure, axes = _keyboard(
+        np.concatenate([notes.pitch, truth.pitch]).astype(int), seconds or max(notes.end, truth.end, 1.0), title
+    )
+    if reference is not None:
+        _draw_comparison(figure, axes, notes, truth)
+    elif len(np.unique(notes.track)) > 1:
+        _draw_tracks(figure, axes, notes)
+    else:
+        _draw_confidence(figure, axes, notes)
+    return figure
+
+
+@rc_context(STYLE)
+def learning_curve(rows: Sequence[Mapping[str, str]], panels: Mapping[str, Sequence[str]]) -> Figure:
+    """What a training run logged, a panel for each quantity.
+
+    Args:
+        rows: of a run's metrics.csv, as text, each with a "step"; other columns may be missing or empty.
+        panels: label of a vertical axis -> the columns drawn there. A column that nowhere has a value is left out.
+    """
+    figure = Figure(figsize=(4.5 * len(panels), 3.0), layout="constrained")
+    for axes, (label, columns) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for column, colour in zip(columns, cycle(CURVES), strict=False):
+            points = np.array([(float(row["step"]), float(row[column])) for row in rows if row.get(column)])
+            if len(points):
+                axes.plot(*points.T, color=colour, label=column, marker="o", markersize=3, linewidth=1.5)
+        axes.set(xlabel="step", ylabel=label)
+        axes.grid(color="#eeeeee", linewidth=0.6)
+        if axes.lines:
+            axes.legend()
+            values = np.concatenate([line.get_ydata() for line in axes.lines])
+            if values.min() > 0 and values.max() > 10 * values.min():
+                axes.set_yscale("log")  # or the first steps of a loss leave no room for the others
+    return figure
+
+
+def _keyboard(pitches: np.ndarray, end: float, title: str) -> tuple[Figure, Axes]:
+    """A figure and its axes, seconds by semitones, with the rows of the black keys shaded."""
+    low, high = (pitches.min() - 2, pitches.max() + 2) if len(pitches) else (48, 72)
+    size = np.clip(0.4 * end, 8.0, MAX_WIDTH), np.clip(0.07 * (high - low) + 1.0, 2.5, 6.0)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(xlim=(0, end), ylim=(low - 0.5, high + 0.5), xlabel="time in seconds")
+    if end > 120:
+        axes.set_xlabel("time in minutes")
+        axes.xaxis.set_major_locator(MultipleLocator(60 * np.ceil(end / 900)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value / 60:.0f}")
+    axes.set_title(title, parse_math=False)  # a dollar in the name of a file is no formula
+    octaves = range(-(-low // 12), high // 12 + 1)
+    axes.set_yticks([12 * octave for octave in octaves], [f"C{octave - 1}" for octave in octaves])
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    keys = [pitch for pitch in range(low, high + 1) if pitch % 12 in BLACK_KEYS]
+    _bars(axes, [0.0] * len(keys), [end] * len(keys), keys, 1.0, facecolor="#f5f5f5", zorder=0)
+    return figure, axes
+
+
+def _draw_comparison(figure: Figure, axes: Axes, notes: Notes, truth: Notes) -> None:
+    matched = match_notes(truth.intervals, truth.hz, notes.intervals, notes.hz, offset_ratio=None)
+    is_found, is_right = np.zeros(len(truth), bool), np.zeros(len(notes), bool)
+    is_found[matched[:, 0]], is_right[matched[:, 1]] = True, True
+    layers = (
+        ("truth", truth[is_found], 0.9, {"facecolor": TRUTH}),
+        ("found", notes[is_right], 0.5, {"facecolor": FOUND}),
+        ("missed", truth[~is_found], 0.9, {"facecolor": "white", "edgecolor": MISSED, "linewidth": 0.9}),
+        ("ghost", notes[~is_right], 0.5, {"facecolor": GHOST}),
+    )
+    for label, drawn, height, style in layers:
+        text = label if label == "truth" else f"{label} ({len(drawn)})"
+        _bars(axes, drawn.onset, drawn.offset, drawn.pitch, height, label=text, **style)
+    _legend(figure)
+
+
+def _draw_tracks(figure: Figure, axes: Axes, notes: Notes) -> None:
+    tracks = np.unique(notes.track)
+    for track, colour in zip(tracks, PALETTE(np.linspace(0.0, 0.9, len(tracks))), strict=True):
+        drawn = notes[notes.track == track]
+        label = f"{track + 1} {PROGRAM_NAMES[drawn.program[0]]}"
+        _bars(axes, drawn.onset, drawn.offset, drawn.pitch, 0.8, label=label, facecolor=colour)
+    _legend(figure)
+
+
+def _draw_confidence(figure: Figure, axes: Axes, notes: Notes) -> None:
+    colours = {"array": notes.confidence, "cmap": PALETTE.reversed(), "clim": (0, 1)}
+    bars = _bars(axes, notes.onset, notes.offset, notes.pitch, 0.8, **colours)
+    figure.colorbar(bars, label="confidence", pad=0.01, aspect=30).outline.set_visible(False)
+
+
+def _bars(axes: Axes, start, stop, pitch, height: float, **style) -> PolyCollection:
+    """Horizontal bars as one artist, however many; a thin edge keeps the shortest of them visible."""
+    left, right = np.asarray(start, np.float64), np.asarray(stop, np.float64)
+    bottom = np.asarray(pitch, np.float64) - height / 2
+    top = bottom + height
+    corners = np.stack([left, bottom, right, bottom, right, top, left, top], axis=1).reshape(-1, 4, 2)
+    style = {"edgecolor": "face", "linewidth": 0.4, "zorder": 2} | style
+    bars = PolyCollection(corners, **style)  # pyright: ignore[reportArgumentType] -- an array is its fast way
+    axes.add_collection(bars, autolim=False)
+    return bars
+
+
+def _legend(figure: Figure) -> None:
+    """Below the picture, in as few rows as fit its width."""
+    figure.legend(loc="outside lower center", ncols=max(int(figure.get_figwidth() // 2), 1), columnspacing=1.5)

@@ -1,0 +1,169 @@
+import io
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from common.notes import Notes
+from common.plots import FOUND, GHOST, MAX_WIDTH, learning_curve, piano_roll
+
+TRUTH = Notes.build(
+    onset=[0.0, 1.0, 2.0, 3.0, 0.5],
+    offset=[1.0, 2.0, 3.0, 4.0, 0.6],
+    pitch=[60, 62, 64, 65, 38],
+    is_drum=[False, False, False, False, True],
+)
+HEARD = Notes.build(
+    # 40 ms late, 60 ms late, an octave too high, right but far too short, never played, a drum.
+    onset=[0.04, 1.06, 2.0, 3.0, 3.5, 0.5],
+    offset=[1.0, 2.0, 3.0, 3.1, 4.5, 0.6],
+    pitch=[60, 62, 76, 65, 48, 38],
+    is_drum=[False, False, False, False, False, True],
+)
+
+
+def bars(figure: Figure) -> dict[str, np.ndarray]:
+    """(bar, 4): left, right, bottom and top of what has a label."""
+    boxes = {}
+    for collection in figure.axes[0].collections:
+        if not collection.get_label().startswith("_"):
+            corners = np.array([path.vertices for path in collection.get_paths()]).reshape(-1, 5, 2)
+            boxes[collection.get_label()] = np.stack(
+                [corners[..., 0].min(1), corners[..., 0].max(1), corners[..., 1].min(1), corners[..., 1].max(1)], axis=1
+            )
+    return boxes
+
+
+def png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer)
+    return buffer.getvalue()
+
+
+def test_a_roll_tells_what_was_found_missed_and_made_up():
+    boxes = bars(piano_roll(HEARD, TRUTH))
+    assert {label: len(box) for label, box in boxes.items()} == {
+        "truth": 2,
+        "found (2)": 2,
+        "missed (2)": 2,
+        "ghost (3)": 3,
+    }
+    np.testing.assert_allclose(boxes["found (2)"][:, :2], [[0.04, 1.0], [3.0, 3.1]])
+    np.testing.assert_allclose(boxes["truth"][:, :2], [[0.0, 1.0], [3.0, 4.0]])
+    np.testing.assert_allclose(boxes["missed (2)"][:, :2], [[1.0, 2.0], [2.0, 3.0]])
+    np.testing.assert_allclose(boxes["ghost (3)"][:, 2:].mean(axis=1), [62, 76, 48])
+
+
+def test_found_notes_are_blue_and_ghosts_orange_and_the_legend_says_so():
+    figure = piano_roll(HEARD, TRUTH)
+    colours = {text.get_text(): patch for text, patch in zip(*legend(figure), strict=True)}
+    assert to_hex(colours["found (2)"].get_facecolor()) == FOUND
+    assert to_hex(colours["ghost (3)"].get_facecolor()) == GHOST
+    assert to_hex(colours["missed (2)"].get_facecolor()) == "#ffffff"
+
+
+def legend(figure: Figure):
+    (box,) = figure.legends
+    return box.get_texts(), box.get_patches()
+
+
+def test_perfect_and_silent_transcriptions():
+    assert [len(box) for box in bars(piano_roll(TRUTH, TRUTH)).values()] == [4, 4, 0, 0]
+    assert [len(box) for box in bars(piano_roll(Notes.empty(), TRUTH)).values()] == [0, 0, 4, 0]
+    assert [len(box) for box in bars(piano_roll(HEARD, Notes.empty())).values()] == [0, 0, 0, 5]
+
+
+def test_tracks_have_colours_and_names():
+    notes = Notes.build([0, 1, 2], [1, 2, 3], [60, 61, 40], program=[0, 0, 32], track=[0, 0, 3])
+    figure = piano_roll(notes)
+    texts, patches = legend(figure)
+    assert [text.get_text() for text in texts] == ["1 Acoustic Grand Piano", "4 Acoustic Bass"]
+    assert len({to_hex(patch.get_facecolor()) for patch in patches}) == 2
+    assert [len(box) for box in bars(figure).values()] == [2, 1]
+
+
+def test_one_track_is_coloured_by_confidence():
+    notes = Notes.build([0, 1, 2], [1, 2, 3], [60, 61, 62], confidence=[0.25, 0.5, 1.0])
+    figure = piano_roll(notes)
+    bars = figure.axes[0].collections[-1]
+    np.testing.assert_array_equal(bars.get_array(), notes.confidence)
+    assert bars.get_clim() == (0, 1)
+    assert figure.axes[1].get_ylabel() == "confidence"
+
+
+def test_axes_are_named_as_musicians_name_them():
+    axes = piano_roll(Notes.build([0, 0], [10, 10], [36, 84]), seconds=20.0).axes[0]
+    assert axes.get_xlim() == (0, 20)
+    ticks = dict(zip(axes.get_yticks().tolist(), [text.get_text() for text in axes.get_yticklabels()], strict=True))
+    assert ticks == {36: "C2", 48: "C3", 60: "C4", 72: "C5", 84: "C6"}
+
+
+@pytest.mark.parametrize(("seconds", "labels"), [(100.0, "0 20 40 60 80 100"), (700.0, "0 1 2 3 4 5 6 7 8 9 10 11")])
+def test_long_pieces_count_minutes(seconds, labels):
+    axes = piano_roll(TRUTH, seconds=seconds).axes[0]
+    axes.figure.draw_without_rendering()
+    inside = [tick.label1.get_text() for tick in axes.xaxis.get_major_ticks() if 0 <= tick.get_loc() <= seconds]
+    assert inside == labels.split()
+
+
+def test_an_hour_has_a_bounded_picture_and_no_artist_for_each_note():
+    rng = np.random.default_rng(0)
+    onset = np.sort(rng.uniform(0, 3600, 20_000))
+    notes = Notes.build(onset, onset + 0.2, rng.integers(21, 109, len(onset)))
+    long, short = piano_roll(notes, notes), piano_roll(notes[:5], notes[:5])
+    assert long.get_figwidth() == MAX_WIDTH
+    assert len(long.axes[0].get_children()) == len(short.axes[0].get_children())
+    assert sum(len(box) for box in bars(long).values()) == 40_000
+
+
+def test_a_title_is_text_and_no_formula():
+    figure = piano_roll(TRUTH, title=r"$5 \for {a song$")
+    assert png(figure).startswith(b"\x89PNG")
+    assert figure.axes[0].get_title(loc="left") == r"$5 \for {a song$"
+
+
+def test_nothing_to_show_is_a_picture_too():
+    drums = TRUTH[TRUTH.is_drum]
+    for figure in (
+        piano_roll(Notes.empty()),
+        piano_roll(drums),
+        piano_roll(drums, Notes.empty()),
+        learning_curve([], {"F": ["f"]}),
+    ):
+        assert png(figure).startswith(b"\x89PNG")
+
+
+def test_drawing_leaves_no_state_behind():
+    before = dict(mpl.rcParams)
+    png(piano_roll(HEARD, TRUTH))
+    png(learning_curve([{"step": "1", "loss": "2"}], {"loss": ["loss"]}))
+    assert dict(mpl.rcParams) == before
+    assert pyplot.get_fignums() == []
+
+
+ROWS = [
+    {"step": "4", "train/loss": "20.5", "val/f": ""},
+    {"step": "9", "train/loss": "", "val/f": "0.5"},
+    {"step": "9", "train/loss": "1.5", "val/f": ""},
+    {"step": "14", "val/f": "0.75"},
+]
+
+
+def test_a_learning_curve_shows_what_was_logged():
+    figure = learning_curve(ROWS, {"loss": ["train/loss", "val/loss"], "F": ["val/f"]})
+    (loss,), (f,) = (axes.lines for axes in figure.axes)
+    np.testing.assert_array_equal(loss.get_xydata(), [[4, 20.5], [9, 1.5]])
+    np.testing.assert_array_equal(f.get_xydata(), [[9, 0.5], [14, 0.75]])
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "F"]
+    assert [[text.get_text() for text in axes.get_legend().get_texts()] for axes in figure.axes] == [
+        ["train/loss"],
+        ["val/f"],
+    ]
+
+
+def test_a_loss_that_falls_far_gets_a_logarithmic_axis():
+    scales = [axes.get_yscale() for axes in learning_curve(ROWS, {"loss": ["train/loss"], "F": ["val/f"]}).axes]
+    assert scales == ["log", "linear"]
