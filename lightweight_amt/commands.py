@@ -39,8 +39,10 @@ def transcribe_command(args: list[str]) -> int:
     from lightweight_amt import files
 
     try:
-        jobs = files.plan(options)
+        jobs, refused = files.plan(options)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    return files.run(jobs, options)
+    for error in refused:
+        print(error, file=sys.stderr)
+    return max(files.run(jobs, options), 2 if refused else 0)

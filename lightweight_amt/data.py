@@ -1,6 +1,7 @@
 """What the network is trained on: random mixtures of the rendered corpus, with soft targets on its frame grid."""
 
-from typing import TypedDict
+import os
+from typing import Any, TypedDict
 
 import lightning as L
 import numpy as np
@@ -145,8 +146,7 @@ class AMTData(L.LightningDataModule):
         self.build()
 
     def build(self) -> corpora.Corpus:
-        options = {"soundfonts": tuple(self.soundfonts)} if self.soundfonts else {}
-        return corpora.build(self.corpus, root=self.root, **options)
+        return corpora.build(self.corpus, root=self.root, soundfonts=self.soundfonts or (), jobs=os.cpu_count())
 
     def dataset(self, split: str, grid: FrameGrid) -> AMTDataset:
         """The crops of one split on the grid of the network that will read them."""
@@ -162,7 +162,8 @@ class AMTData(L.LightningDataModule):
         )
 
     def setup(self, stage: str):
-        grid = self.trainer.lightning_module.net.grid
+        trainer: Any = self.trainer
+        grid = trainer.lightning_module.net.grid
         self.datasets = {split: self.dataset(split, grid) for split in ("train", "validation", "test")}
 
     def train_dataloader(self):

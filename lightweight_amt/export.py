@@ -37,8 +37,7 @@ def export_onnx(net: Transcriber, path: Path, name: str, settings: DecodeSetting
     The input "audio" is (1, time) float32 of any length at the grid's rate; the outputs are probabilities, named as in
     `Transcriber`, (1, pitch, frame). What a caller must know stands in the metadata under "tutti", as JSON.
     """
-    # The standard memory layout: ONNX Runtime has its own, and the exporter would write transpositions.
-    graph = Graph(net).eval().to(memory_format=torch.contiguous_format)
+    graph = Graph(net).eval()
     with replacing(path) as temporary:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+import warnings
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -45,28 +46,37 @@ class Done:
     warnings: list[str]
 
 
-def plan(options: Namespace) -> list[Job]:
-    """The jobs of a command line, checked before anything is read.
+def plan(options: Namespace) -> tuple[list[Job], list[sound.AudioError]]:
+    """The jobs of a command line and what is wrong with some of its paths; nothing is read yet.
 
     Raises:
-        ValueError: a path holds no audio, a threshold is out of range or there is no such model.
+        ValueError: the command makes no sense as a whole: a threshold out of range, no such model, many files into one.
     """
     replace(load(options.model, options.device).settings, **chosen_settings(options))
-    single = options.out is not None and options.out.suffix.lower() in (".mid", ".midi")
-    jobs = []
+    jobs, refused = [], []
     for path in options.audio:
-        for audio in sound.find([path]):
-            folder = audio.parent if options.out is None else options.out
-            inside = audio.relative_to(path).parent if path.is_dir() and options.out is not None else Path()
-            jobs.append(Job(audio, options.out if single else folder / inside / f"{audio.stem}.mid"))
-    if single and len(jobs) > 1:
+        try:
+            jobs += [Job(audio, target(audio, path, options.out)) for audio in sound.find([path])]
+        except sound.AudioError as error:
+            refused.append(error)
+    uses = Counter(job.midi for job in jobs)
+    if options.out is not None and uses[options.out] > 1:
         raise ValueError(f"{options.out}: {len(jobs)} recordings cannot go into one MIDI file; give -o a folder")
     # song.wav and song.mp3 side by side keep their suffixes.
-    uses = Counter(job.midi for job in jobs)
     jobs = [
         replace(job, midi=job.midi.with_name(f"{job.audio.name}.mid")) if uses[job.midi] > 1 else job for job in jobs
     ]
-    return [job for job in jobs if not (options.skip_existing and job.midi.exists())]
+    return [job for job in jobs if not (options.skip_existing and job.midi.exists())], refused
+
+
+def target(audio: Path, path: Path, out: Path | None) -> Path:
+    """Where the MIDI of a file goes that was named by `path`, or found in the folder of that name."""
+    if out is None:
+        return audio.with_suffix(".mid")
+    if out.suffix.lower() in (".mid", ".midi"):
+        return out
+    inside = audio.parent.relative_to(path) if path.is_dir() else Path()
+    return out / inside / f"{audio.stem}.mid"
 
 
 def chosen_settings(options: Namespace) -> dict[str, float]:
@@ -139,7 +149,7 @@ class Meter:
             if progress is not None:
                 progress(len(block) / sample_rate)
 
-    def warnings(self, notes: Notes) -> Iterator[str]:
+    def doubts(self, notes: Notes) -> Iterator[str]:
         """What a user should know before blaming the notes."""
         if self.peak < QUIET:
             level = f"{20 * np.log10(self.peak):.0f} dBFS" if self.peak else "digital silence"
@@ -152,24 +162,27 @@ class Meter:
 
 def transcribe_file(job: Job, options: Namespace, model: Model, progress=None) -> Done:
     """Write the outputs of one recording."""
+    rate = model.grid.sample_rate
     meter = Meter()
     decoder = NoteDecoder(replace(model.settings, **chosen_settings(options)), model.grid)
-    rate = model.grid.sample_rate
-    for part in activations(model, meter.watch(sound.blocks(job.audio, rate), progress, rate)):
-        decoder.push(**part)
+    with warnings.catch_warnings(record=True) as caught:  # a recording that ends before its header says
+        warnings.simplefilter("always", UserWarning)
+        for part in activations(model, meter.watch(sound.blocks(job.audio, rate), progress, rate)):
+            decoder.push(**part)
     notes = decoder.finish()
-    seconds = meter.n_samples / rate
     if options.json:
-        write_json(job.midi.with_suffix(".json"), notes, model.name, seconds)
+        write_json(job.midi.with_suffix(".json"), notes, model.name, meter.n_samples / rate)
     if options.csv:
         write_csv(job.midi.with_suffix(".csv"), notes)
     if options.plot:
-        write_plot(job.midi.with_suffix(".png"), notes, job.audio.name, seconds)
+        write_plot(job.midi.with_suffix(".png"), notes, job.audio.name, meter.n_samples / rate)
     if options.sonify:
-        write_sonification(job.midi.with_suffix(".wav"), notes, job.audio, rate)
+        # Beside the recording, the plain name would be the recording's own.
+        write_sonification(job.midi.with_name(f"{job.midi.stem}.sonified.wav"), notes, job.audio, rate)
     write_midi(job.midi, notes)  # last: its presence says that the job is done
-    warnings = [f"{job.audio}: warning: {warning}" for warning in meter.warnings(notes)]
-    return Done(f"{job.midi}: {len(notes)} notes", warnings)
+    doubts = [str(warning.message) for warning in caught]
+    doubts += [f"{job.audio}: {doubt}" for doubt in meter.doubts(notes)]
+    return Done(f"{job.midi}: {len(notes)} notes", [f"warning: {doubt}" for doubt in doubts])
 
 
 def write_json(path: Path, notes: Notes, model: str, seconds: float) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class OnnxModel:
 
     def __call__(self, audio: np.ndarray) -> Activations:
         values = self.session.run(self.outputs, {"audio": audio[None]})
-        return {name: value[0] for name, value in zip(self.outputs, values, strict=True)}
+        return {name: np.asarray(value)[0] for name, value in zip(self.outputs, values, strict=True)}
 
 
 class TorchModel:
@@ -161,6 +161,6 @@ def transcribe(
     return decoder.finish()
 
 
-def _as_array(audio: np.ndarray | torch.Tensor) -> np.ndarray:
+def _as_array(audio: Any) -> np.ndarray:
     # A tensor is told by what it can do: asking torch for its class would import it.
     return audio.detach().cpu().numpy() if hasattr(audio, "detach") else np.asarray(audio)

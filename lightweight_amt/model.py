@@ -185,8 +185,9 @@ class Transcriber(nn.Module):
         self.cqt = CQT(fmin=FMIN, window=window, input_octaves=input_octaves)
         self.grid = self.cqt.grid
         self.outputs = OUTPUTS if offset else OUTPUTS[:2]
-        self.level = LocalLevel() if level == "local" else ClipLevel()
-        fill = self.level.log_floor if padding == "floor" else 0.0
+        local = LocalLevel()
+        self.level = local if level == "local" else ClipLevel()
+        fill = local.log_floor if padding == "floor" else 0.0
         self.stack = HarmonicStack(n_bins=BINS_PER_PITCH * N_PITCHES, fill=fill, crop_first=crop_first)
         # (k, b) of the paper's affine map, started where the log energies of music come out with about unit spread.
         self.scale = nn.Parameter(torch.tensor(0.3))

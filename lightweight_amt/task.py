@@ -1,6 +1,7 @@
 """Training of the transcription branch: step, schedule, and the score that chooses the checkpoint."""
 
 from dataclasses import asdict
+from typing import Any
 
 import lightning as L
 import torch
@@ -43,7 +44,7 @@ class AMTTask(L.LightningModule):
         super().__init__()
         self.save_hyperparameters(logger=False)
         # With 8 to 16 channels a convolution is 1.2 to 1.6 times faster in this layout, forwards and backwards.
-        self.net = net.to(memory_format=torch.channels_last)
+        self.net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.optimizer = optimizer
         self.alpha = alpha
         self.loss_weights = loss_weights
@@ -84,7 +85,8 @@ class AMTTask(L.LightningModule):
         logits = self(batch)
         self.loss(logits, batch, stage)
         probabilities = {name: torch.sigmoid(logit).float().cpu().numpy() for name, logit in logits.items()}
-        dataset = self.trainer.datamodule.datasets["validation" if stage == "val" else stage]
+        trainer: Any = self.trainer
+        dataset = trainer.datamodule.datasets["validation" if stage == "val" else stage]
         for row in range(len(batch["audio"])):
             activations = {name: values[row] for name, values in probabilities.items()}
             self.clips.append(Clip(activations, dataset.reference(len(self.clips))))

@@ -1,7 +1,7 @@
 """Transcription against Basic Pitch: time and memory of the whole command, the decoder alone, and accuracy.
 
-`python -m benchmarks.speed.transcribe` writes results/transcribe.json and .png. Both hear the same files: mixtures of the
-corpus test split, end to end for the timings, piece by piece for the scores. Basic Pitch 0.4 runs its ONNX model
+`python -m benchmarks.speed.transcribe` writes results/transcribe.json and .png. Both hear the same files: the mixtures
+of the corpus test split, end to end for the timings, piece by piece for the scores. Basic Pitch 0.4 runs its ONNX model
 on the CPU with its own defaults; we run the shipped ONNX models with the thresholds that came with them.
 """
 
@@ -157,7 +157,7 @@ def measure_accuracy(pieces: list[corpus.Piece]) -> tuple[dict, list]:
     rows = {name: score_pieces(pieces, partial(transcribe, model=load(name)), grid) for name in ("base", "nano")}
     rows["Basic Pitch"] = score_pieces(pieces, peer, grid)
     f1 = {name: [row["note_f1"] for row in table] for name, table in rows.items()}
-    results = {name: score_summary(table) for name, table in rows.items()}
+    results: dict[str, object] = {name: score_summary(table) for name, table in rows.items()}
     results["base - Basic Pitch, note F"] = bootstrap_difference(f1["base"], f1["Basic Pitch"])
     factor = float(np.mean(f1["base"]) / np.mean(f1["Basic Pitch"]))
     return results, [goal("note F of ours / Basic Pitch, test split", factor, at_least=1.1)]
