@@ -107,6 +107,16 @@ def test_text_arrives_as_it_was_meant(built):
     assert "b" not in {tag for tag, _ in built.tags}
 
 
+def test_every_part_takes_plain_text(tmp_path):
+    (tmp_path / "a.mp3").write_bytes(b"")
+    parts = [page.player(NASTY, tmp_path / "a.mp3"), page.download(NASTY, tmp_path / "a.mp3"), page.code(NASTY)]
+    parts.append(page.table([NASTY, NASTY], [[NASTY, NASTY]]))
+    built = Page(page.side_by_side(*parts))
+    assert "".join(built.text).count(NASTY) == 7
+    assert built.all("audio")[0]["aria-label"] == NASTY
+    assert "b" not in {tag for tag, _ in built.tags}
+
+
 def test_pictures_say_what_they_show(built):
     roll, curve = built.all("img")
     assert "of 3 notes 2 were found and 1 missed; 1 more were heard that nobody played" in roll["alt"]
@@ -134,6 +144,13 @@ def test_numbers_are_on_the_page(built):
     text = " ".join(built.text)
     for number in ("0.67", "0.50", "0.90", "0.2 s", "150 steps", "12 seconds of music in 2 pieces", "offline-run-2026"):
         assert number in text
+
+
+def test_the_roll_compares_what_was_heard_with_the_truth(monkeypatch, take, tmp_path):
+    draw, drawn = demo.plots.piano_roll, []
+    monkeypatch.setattr(demo.plots, "piano_roll", lambda *args: drawn.append(args) or draw(*args))
+    demo.present(take, tmp_path)
+    assert drawn == [(HEARD, TRUTH, 1.0)]
 
 
 def test_a_line_runs_over_the_picture_where_its_axes_are(built):

@@ -101,7 +101,14 @@ def test_axes_are_named_as_musicians_name_them():
     assert ticks == {36: "C2", 48: "C3", 60: "C4", 72: "C5", 84: "C6"}
 
 
-@pytest.mark.parametrize(("seconds", "labels"), [(100.0, "0 20 40 60 80 100"), (700.0, "0 1 2 3 4 5 6 7 8 9 10 11")])
+@pytest.mark.parametrize(
+    ("seconds", "labels"),
+    [
+        (100.0, "0 20 40 60 80 100"),
+        (700.0, "0 1 2 3 4 5 6 7 8 9 10 11"),
+        (3600.0, "0 4 8 12 16 20 24 28 32 36 40 44 48 52 56 60"),
+    ],
+)
 def test_long_pieces_count_minutes(seconds, labels):
     axes = piano_roll(TRUTH, seconds=seconds).axes[0]
     axes.figure.draw_without_rendering()
