@@ -22,8 +22,8 @@ again as it is), best.ckpt, last.ckpt, metrics.csv, pictures/ and wandb/. After 
 
 import argparse
 import csv
+import linecache
 import logging
-import netrc
 import os
 import sys
 import traceback
@@ -98,9 +98,10 @@ def run(
 
 
 def is_ours(error: Exception, package: str) -> bool:
-    """Whether our code raised it: then it is about what the user gave; from a library it is a fault, to be traced."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return f"{frame.f_globals['__name__']}.".startswith(("common.", f"{package}."))
+    """Whether our code raised it on purpose: then it is about what the user gave, and else a fault to be traced."""
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    raised = linecache.getline(frame.f_code.co_filename, line).lstrip().startswith("raise ")
+    return raised and f"{frame.f_globals['__name__']}.".startswith(("common.", f"{package}."))
 
 
 def quieten():
@@ -172,7 +173,10 @@ class TrainingCLI(LightningCLI):
             options["logger"] = loggers(self.folder, self.package, resumes=bool(config.ckpt_path))
             callbacks.append(LearningRateMonitor("step"))
         if config.trainer.enable_checkpointing is not False and not config.trainer.fast_dev_run:
-            callbacks += checkpoints(self.folder, self.model, config.checkpoint_every)
+            task: Any = self.model
+            score = {"monitor": task.monitor, "mode": task.monitor_mode}
+            callbacks.append(ModelCheckpoint(self.folder, "best", enable_version_counter=False, **score))
+            callbacks.append(LastCheckpoint(self.folder / "last.ckpt", config.checkpoint_every))
         if str(config.trainer.precision).startswith("bf16") and not has_bf16(config.trainer.accelerator):
             rank_zero_info("This CPU has no bfloat16 units and would be 25 times slower with it: precision is 32-true.")
             options["precision"] = "32-true"
@@ -196,12 +200,6 @@ class SaveConfig(SaveConfigCallback):
                 logger.log_hyperparams(yaml.safe_load(text))
 
 
-def checkpoints(folder: Path, task: Any, every: int) -> list[L.Callback]:
-    """best.ckpt by the score that the task names, and last.ckpt to resume from."""
-    best = ModelCheckpoint(folder, "best", monitor=task.monitor, mode=task.monitor_mode, enable_version_counter=False)
-    return [best, LastCheckpoint(folder / "last.ckpt", every)]
-
-
 def loggers(folder: Path, package: str, resumes: bool) -> list[Logger]:
     """metrics.csv, and W&B in the mode of `wandb_mode`; both go on where the run left off if it is resumed."""
     metrics = folder / "metrics.csv"
@@ -215,9 +213,8 @@ def loggers(folder: Path, package: str, resumes: bool) -> list[Logger]:
     if os.environ["WANDB_MODE"] == "disabled":
         return [table]
     os.environ.setdefault("WANDB_DATA_DIR", str(folder))  # where media wait for upload; elsewhere they would get lost
-    previous = next(folder.glob("wandb/*run-*-*"), None) if resumes else None
-    run_id = previous.name.rpartition("-")[2] if previous else None
-    return [table, WandbLogger(folder.name, save_dir=folder, project=package, id=run_id)]
+    ids = [path.name.rpartition("-")[2] for path in folder.glob("wandb/*run-*-*")] if resumes else []
+    return [table, WandbLogger(folder.name, save_dir=folder, project=package, id=next(iter(ids), None))]
 
 
 def wandb_mode() -> str:
@@ -228,8 +225,8 @@ def wandb_mode() -> str:
     if mode := os.environ.get("WANDB_MODE"):
         return mode
     path = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    logged_in = os.environ.get("WANDB_API_KEY") or (path.is_file() and netrc.netrc(path).authenticators(host))
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    logged_in = os.environ.get("WANDB_API_KEY") or (path.is_file() and host in path.read_text().split())
     return "online" if logged_in else "offline"
 
 
