@@ -132,6 +132,9 @@ class Trunk(nn.Module):
             nn.ReLU(),
         )
         self.events = nn.Conv2d(1 + head, 2 if offset else 1, (3, 5), padding="same")
+        # Most cells are silent: starting from that, the first steps need not learn it.
+        nn.init.constant_(self.get_parameter("frame.bias"), -3.0)
+        nn.init.constant_(self.get_parameter("events.bias"), -5.0)
         # Frames to either side that an output depends on: kernels of 5, 3, 5, 7 dilated, 5 (the head's, or 3 and the
         # branch's) and 5 frames, one after the other.
         self.reach = 2 + 1 + 2 + 3 * sum(temporal_dilations) + 2 + 2

@@ -16,6 +16,9 @@ def networks() -> dict[str, Transcriber]:
     nets = {"ours": Transcriber(), "nano": Transcriber(**NANO), "paper": Transcriber(**PAPER)}
     nets["ours 44.1 kHz"] = Transcriber(input_octaves=1)
     for net in nets.values():
+        # Untrained, a network is biased to silence; here it is to hear notes everywhere.
+        for name in ("trunk.frame.bias", "trunk.events.bias"):
+            torch.nn.init.zeros_(net.get_parameter(name))
         # Statistics that batch normalisation has not seen would let a graph that ignores them pass.
         for module in net.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
