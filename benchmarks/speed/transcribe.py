@@ -36,18 +36,22 @@ def main() -> None:
     pin_threads()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", default="small", choices=corpus.SIZES)
-    parser.add_argument("--test-soundfont", help="of the test pieces, an SF2 or SF3 that training did not hear")
+    parser.add_argument("--test-soundfont", help="score the test pieces with this SF2 or SF3 as well")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     if not installed({"Basic Pitch": "basic_pitch"}):
         sys.exit(2)
-    pieces = corpus.build(options.corpus, test_soundfont=options.test_soundfont).pieces("test")
+    pieces = corpus.build(options.corpus).pieces("test")
     with TemporaryDirectory() as folder:
         files = {seconds: concatenation(pieces, seconds, Path(folder)) for seconds in LENGTHS}
         commands, goals = measure_commands(files, Path(folder), options.rounds)
         decoding, decoding_goals = measure_decoders(files[600], options.rounds)
     accuracy, accuracy_goals = measure_accuracy(pieces)
     results = {"commands": commands, "decoders": decoding, "accuracy": accuracy}
+    if options.test_soundfont:
+        other = corpus.build(options.corpus, test_soundfont=options.test_soundfont).pieces("test")
+        results["accuracy with another SoundFont"], _ = measure_accuracy(other)
+        results["other SoundFont"] = Path(options.test_soundfont).name
     save("transcribe", results, goals + decoding_goals + accuracy_goals, ["onnxruntime", "basic-pitch", "numpy"])
     bars("transcribe", pictures(results))
 
