@@ -28,12 +28,12 @@ CASES = [
     ("plain", "batch=13", 3, 2),  # in the middle of an epoch
     ("plain", "batch=16", 3, 0),  # between two epochs
     ("plain", "validation=1", 4, 0),  # a checkpoint was due between the last batch and this validation
-    ("averaged and accumulated", "batch=13", 3, 0),
+    ("averaged and accumulated", "batch=13", 2, 0),
     ("averaged and accumulated", "batch=16", 3, 2),
     ("by steps", "batch=9", 1, 0),  # resumes with half of the batches of a step behind it
     ("by steps", "batch=16", 3, 0),
     ("by steps", "batch=17", 5, 2),  # resumes from a checkpoint written after a validation
-    ("two processes", "batch=6", 3, 0),
+    ("two processes", "batch=7", 2, 0),
 ]
 
 
