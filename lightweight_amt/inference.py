@@ -89,7 +89,7 @@ def load(model: str | Path = "base", device: str = "cpu") -> Model:
     """The weights we ship, by name, or a file of your own.
 
     Args:
-        model: "base", "nano", or the path of an exported .onnx or .safetensors file.
+        model: "base", or the path of an exported .onnx or .safetensors file.
         device: "cpu" runs the ONNX graph and imports no torch; any other ("cuda", "mps") runs the safetensors in torch.
 
     Raises:

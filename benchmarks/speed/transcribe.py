@@ -25,10 +25,11 @@ from common.notes import Notes
 from lightweight_amt.decode import DecodeSettings, decode
 from lightweight_amt.evaluate import score_pieces
 from lightweight_amt.evaluate import summary as score_summary
-from lightweight_amt.inference import load, transcribe
+from lightweight_amt.inference import WEIGHTS, load, transcribe
 
 RATE = 44_100
 LENGTHS = (10, 60, 600)  # seconds
+MODELS = sorted(path.stem for path in WEIGHTS.glob("*.onnx"))
 BASIC_PITCH = "import sys; from basic_pitch.predict import main; main()"
 
 
@@ -81,7 +82,7 @@ def measure_commands(files: dict[int, Path], folder: Path, rounds: int) -> tuple
                 "--model",
                 name,
             ]
-            for name in ("base", "nano")
+            for name in MODELS
         }
         (folder / "peer").mkdir(exist_ok=True)
         peer = [sys.executable, "-c", BASIC_PITCH, "--model-serialization", "onnx", f"{folder}/peer", str(path)]
@@ -98,7 +99,7 @@ def measure_commands(files: dict[int, Path], folder: Path, rounds: int) -> tuple
         runs = {name: usages[1:] for name, usages in runs.items()}
         peak = {name: max(usage.peak_mb for usage in usages) for name, usages in runs.items()}
         peaks |= {(name, seconds): value for name, value in peak.items()}
-        ratios = {name: ratio(runs, "Basic Pitch", name) for name in ("base", "nano")}
+        ratios = {name: ratio(runs, "Basic Pitch", name) for name in MODELS}
         results[f"{seconds} s"] = {"times": summary(runs), "peak_mb": peak, "ratio": ratios}
         wanted = {10: (2.0, 1.0), 60: (1.3, 0.5), 600: (2.3, 0.25)}[seconds]
         goals.append(goal(f"CPU time of Basic Pitch / ours, {seconds} s", ratios["base"]["median"], at_least=wanted[0]))
@@ -158,7 +159,7 @@ def measure_accuracy(pieces: list[corpus.Piece]) -> tuple[dict, list]:
         columns = list(zip(*((start, end, pitch) for start, end, pitch, *_ in events), strict=True))
         return Notes.build(*columns) if columns else Notes.empty()
 
-    rows = {name: score_pieces(pieces, partial(transcribe, model=load(name)), grid) for name in ("base", "nano")}
+    rows = {name: score_pieces(pieces, partial(transcribe, model=load(name)), grid) for name in MODELS}
     rows["Basic Pitch"] = score_pieces(pieces, peer, grid)
     f1 = {name: [row["note_f1"] for row in table] for name, table in rows.items()}
     results: dict[str, object] = {name: score_summary(table) for name, table in rows.items()}
@@ -183,7 +184,7 @@ def pictures(results: dict) -> dict[str, dict[str, float]]:
         "CPU seconds for 60 s of audio": {name: times["cpu"]["median"] for name, times in at_60["times"].items()},
         "peak memory at 600 s, MB": results["commands"]["600 s"]["peak_mb"],
         "note F, test split": {
-            name: results["accuracy"][name]["all"]["note_f1"][0] for name in ("base", "nano", "Basic Pitch")
+            name: results["accuracy"][name]["all"]["note_f1"][0] for name in (*MODELS, "Basic Pitch")
         },
     }
 

@@ -62,11 +62,11 @@ def test_context_is_as_far_as_a_frame_depends():
     near, far = audio.clone(), audio.clone()
     far[:, : centre - net.context] = noise(centre - net.context, 1)
     far[:, centre + net.context + 1 :] = 0
-    near[:, : centre - net.context // 2] = 0
+    near[:, : centre - net.context // 4] = 0
     whole = net(audio)
     for name, logit in net(far).items():
         assert torch.allclose(logit[..., frame], whole[name][..., frame], atol=1e-5)
-    assert not torch.allclose(net(near)["frame"][..., frame], whole["frame"][..., frame], atol=1e-5)
+    assert (net(near)["frame"] - whole["frame"])[..., frame].abs().max() > 1e-3
 
 
 def test_the_highest_octave_is_heard_and_padding_is_silence():
