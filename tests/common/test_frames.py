@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.frames import FrameGrid
@@ -10,11 +10,13 @@ from common.frames import FrameGrid
 GRIDS = st.builds(FrameGrid, st.integers(1, 200_000), st.integers(1, 5_000))
 
 
+@settings(deadline=None)
 @given(GRIDS, st.integers(0, 20_000))
 def test_as_many_frames_as_centres_inside_the_signal(grid, n_samples):
     assert grid.n_frames(n_samples) == len(range(0, n_samples, grid.hop_length))
 
 
+@settings(deadline=None)
 @given(GRIDS, st.integers(-(10**9), 10**9))
 def test_a_frame_is_its_own_nearest_frame(grid, frame):
     assert grid.frames(grid.times(frame)) == frame
