@@ -144,7 +144,7 @@ def save(name: str, results: Mapping, goals: Sequence[Mapping], packages: Sequen
 
 
 def bars(name: str, panels: Mapping[str, Mapping[str, float]]) -> None:
-    """Draw results/NAME.png: a panel for each quantity, a bar on a logarithmic scale for each contender."""
+    """Draw results/NAME.png: a panel for each quantity, a bar for each contender; logarithmic beyond a factor of 20."""
     from matplotlib.figure import Figure
 
     height = max(len(values) for values in panels.values())
@@ -153,8 +153,10 @@ def bars(name: str, panels: Mapping[str, Mapping[str, float]]) -> None:
         drawn = axis.barh(list(values), list(values.values()), color=["#c8553d"] + ["#8a9ba8"] * (len(values) - 1))
         axis.bar_label(drawn, fmt="%.3g", padding=3)
         axis.invert_yaxis()
-        axis.set(title=title, xscale="log")
-        axis.set_xlim(right=3 * max(values.values()))
+        low, high = min(values.values()), max(values.values())
+        wide = high > 20 * low > 0
+        axis.set(title=title, xscale="log" if wide else "linear")
+        axis.set_xlim(right=high * (3 if wide else 1.3))
         axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(RESULTS / f"{name}.png", dpi=120)
 

@@ -207,7 +207,7 @@ def main():
     panels = {
         f"CPU seconds for {SECONDS} s of audio": {name: seconds[name]["cpu"]["median"] for name in contenders},
         "relative error": {name: error[name] for name in contenders if name in error},
-        "peak memory of the process, MB": peak,
+        "peak memory, MB": peak,
     }
     bars("cqt", panels)
 
