@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 WEIGHTS = Path(__file__).parent / "weights"
-WINDOW_SECONDS = 20.0  # of new audio in each run of the network: longer is little faster and takes more memory
+WINDOW_SECONDS = 10.0  # of new audio in each run of the network: longer is little faster and takes more memory
 
 Activations = dict[str, np.ndarray]
 
