@@ -165,7 +165,7 @@ def conditions(packages: Sequence[str]) -> dict:
     """Command, commit, date, machine, versions, threads and load."""
     git = ["git", "-C", str(RESULTS)]
     commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True).stdout.strip()
-    changed = subprocess.run([*git, "status", "--porcelain", "-uno", ":/"], capture_output=True, text=True).stdout
+    changed = subprocess.run([*git, "status", "--porcelain", "-uno", ":/*.py"], capture_output=True, text=True).stdout
     return {
         "command": " ".join(["python", *sys.orig_argv[1:]]),
         "commit": commit + (" with changes" if changed else ""),

@@ -6,6 +6,11 @@
 Importing this package, and transcribing on a CPU, imports neither torch nor Lightning.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lightweight_amt.inference import load, transcribe
+
 __all__ = ["load", "transcribe"]
 
 

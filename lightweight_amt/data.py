@@ -92,7 +92,8 @@ class AMTDataset(torch.utils.data.Dataset):
         if rng.random() < self.augment:
             audio = effects.random_chain(audio, self.grid.sample_rate, rng)
         labels = targets(self.notes(mixture), self.grid, self.crop_frames)
-        return {name: torch.from_numpy(array) for name, array in {"audio": audio, **labels}.items()}
+        onset, frame, offset = (torch.from_numpy(labels[name]) for name in ("onset", "frame", "offset"))
+        return {"audio": torch.from_numpy(audio), "onset": onset, "frame": frame, "offset": offset}
 
 
 class AMTData(L.LightningDataModule):

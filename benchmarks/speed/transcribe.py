@@ -48,7 +48,7 @@ def main() -> None:
         commands, goals = measure_commands(files, Path(folder), options.rounds)
         decoding, decoding_goals = measure_decoders(files[600], options.rounds)
     accuracy, accuracy_goals = measure_accuracy(pieces)
-    results = {"commands": commands, "decoders": decoding, "accuracy": accuracy}
+    results: dict[str, object] = {"commands": commands, "decoders": decoding, "accuracy": accuracy}
     if options.test_soundfont:
         other = corpus.build(options.corpus, test_soundfont=options.test_soundfont).pieces("test")
         results["accuracy with another SoundFont"], _ = measure_accuracy(other)
