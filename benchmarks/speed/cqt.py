@@ -71,7 +71,7 @@ def librosa_wavelets() -> Wavelets:
 
 def nnaudio_wavelets() -> Wavelets:
     """nnAudio's own filters at the full rate (its Q is 1 % below librosa's)."""
-    from nnAudio.utils import create_cqt_kernels
+    from nnAudio.utils import create_cqt_kernels  # pyright: ignore[reportMissingImports]
 
     bank, _, lengths, _ = create_cqt_kernels(1 / (2 ** (1 / PER_OCTAVE) - 1), RATE, FMIN, N_BINS, PER_OCTAVE)
     return _trimmed(bank.astype(np.complex128), lengths.numpy())
@@ -137,7 +137,7 @@ def librosa_cqt():
 
 def nnaudio(name: str):
     import torch
-    from nnAudio import features
+    from nnAudio import features  # pyright: ignore[reportMissingImports]
 
     cqt = getattr(features, name)(
         RATE, HOP, FMIN, n_bins=N_BINS, bins_per_octave=PER_OCTAVE, pad_mode="constant", verbose=False

@@ -120,7 +120,7 @@ def measure_commands(files: dict[int, Path], folder: Path, rounds: int) -> tuple
 def measure_decoders(path: Path, rounds: int) -> tuple[dict, list]:
     """Both note creations on the activations of Basic Pitch's network, 600 s and 60 s."""
     basic_pitch, model = peer_model()
-    from basic_pitch.note_creation import output_to_notes_polyphonic
+    from basic_pitch.note_creation import output_to_notes_polyphonic  # pyright: ignore[reportMissingImports]
 
     maps = basic_pitch.run_inference(path, model)
     note, onset = np.clip(maps["note"], 0, 1), np.clip(maps["onset"], 0, 1)
@@ -171,10 +171,9 @@ def measure_accuracy(pieces: list[corpus.Piece]) -> tuple[dict, list]:
 def peer_model():
     """Basic Pitch's inference module and its ONNX model."""
     logging.disable(logging.WARNING)  # it lists the runtimes that it has not found
-    import basic_pitch
-    from basic_pitch import inference
+    from basic_pitch import inference  # pyright: ignore[reportMissingImports]
 
-    path = Path(basic_pitch.__file__).parent / "saved_models" / "icassp_2022" / "nmp.onnx"
+    path = Path(str(inference.__file__)).parent / "saved_models" / "icassp_2022" / "nmp.onnx"
     return inference, inference.Model(path)
 
 
