@@ -9,8 +9,10 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
+from common.cli import log_figure
+from common.plots import piano_roll
 from lightweight_amt.data import Batch
-from lightweight_amt.decode import DecodeSettings
+from lightweight_amt.decode import DecodeSettings, decode
 from lightweight_amt.evaluate import Clip, choose_settings, score_clips
 from lightweight_amt.loss import focal, per_frame
 
@@ -93,10 +95,17 @@ class AMTTask(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.settings = choose_settings(self.clips, self.net.grid, self.settings)
+        self.log_picture(self.clips[0])
         self.log_scores("val")
 
     def on_test_epoch_end(self) -> None:
         self.log_scores("test")
+
+    def log_picture(self, clip: Clip) -> None:
+        """Piano roll of a validation clip: truth, found, missed and ghosts."""
+        maps = clip.activations
+        found = decode(maps["onset"], maps["frame"], maps.get("offset"), self.settings, self.net.grid)
+        log_figure(self.trainer, "piano_roll", piano_roll(found, clip.notes, title=f"step {self.global_step}"))
 
     def log_scores(self, stage: str) -> None:
         scores = score_clips(self.clips, self.settings, self.net.grid)
