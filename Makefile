@@ -78,10 +78,14 @@ format: setup  ## let ruff format and mend
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
-lock:  ## resolve requirements.txt anew from pyproject.toml
-	uv pip compile pyproject.toml --extra train --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-annotate --no-emit-package pyaudio --override overrides.txt \
-		--custom-compile-command "make lock" -q -o requirements.txt
+COMPILE = $(PY) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --custom-compile-command "make lock" -q
+
+lock: setup  ## resolve the requirements anew from pyproject.toml
+	$(COMPILE) pyproject.toml --extra train --extra dev --no-emit-package pyaudio --override overrides.txt \
+		-o requirements.txt
+	echo uv | $(COMPILE) - -c requirements.txt -o requirements-uv.txt
+	$(COMPILE) requirements-bench.in --no-deps -o requirements-bench.txt
 
 clean:  ## remove the environment and the runs, not the data
 	rm -rf $(VENV) $(RUNS)
