@@ -135,7 +135,7 @@ def build(
     root: str | Path | None = None,
     soundfonts: Sequence[str | Path] = (),
     test_soundfont: str | Path | None = None,
-    jobs: int | None = None,
+    jobs: int | None = 1,
     progress: bool = True,
 ) -> Corpus:
     """Render a corpus, or open it if it is there; an interrupted build goes on where it ended.
@@ -146,7 +146,7 @@ def build(
         root: folder for data; none means $TUTTI_DATA, or `data`.
         soundfonts: SF2 or SF3 files that the pieces take in turn; none means the default one.
         test_soundfont: another one for the test split, which training then never hears.
-        jobs: processes; none means one for each CPU.
+        jobs: processes; none means one for each CPU. A script that asks for several needs `if __name__ == "__main__":`.
         progress: show a bar.
 
     Raises:
