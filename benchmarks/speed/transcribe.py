@@ -1,4 +1,4 @@
-"""Transcription against Basic Pitch: time and memory of the whole command, the decoder alone, and accuracy.
+"""Transcription against Basic Pitch: time and memory of the whole command, the decoder alone, clock and accuracy.
 
 `python -m benchmarks.speed.transcribe` writes results/transcribe.json and .png. Both hear the same files: the mixtures
 of the corpus test split, end to end for the timings, piece by piece for the scores. Basic Pitch 0.4 runs its ONNX model
@@ -6,7 +6,6 @@ on the CPU with its own defaults; we run the shipped ONNX models with the thresh
 """
 
 import argparse
-import logging
 import sys
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,8 @@ import soundfile
 import soxr
 
 from benchmarks.harness import Usage, alone, alternate, bars, goal, installed, pin_threads, ratio, save, summary
+from benchmarks.speed.basic_pitch import load_peer
+from benchmarks.speed.clock import measure_clock
 from common import corpus
 from common.audio import write
 from common.evaluation.bootstrap import bootstrap_difference
@@ -47,13 +48,15 @@ def main() -> None:
         files = {seconds: concatenation(pieces, seconds, Path(folder)) for seconds in LENGTHS}
         commands, goals = measure_commands(files, Path(folder), options.rounds)
         decoding, decoding_goals = measure_decoders(files[600], options.rounds)
+        clock, clock_goals = measure_clock(Path(folder), MODELS)
     accuracy, accuracy_goals = measure_accuracy(pieces)
-    results: dict[str, object] = {"commands": commands, "decoders": decoding, "accuracy": accuracy}
+    results: dict[str, object] = {"commands": commands, "decoders": decoding, "clock": clock, "accuracy": accuracy}
     if options.test_soundfont:
         other = corpus.build(options.corpus, test_soundfont=options.test_soundfont).pieces("test")
         results["accuracy with another SoundFont"], _ = measure_accuracy(other)
         results["other SoundFont"] = Path(options.test_soundfont).name
-    save("transcribe", results, goals + decoding_goals + accuracy_goals, ["onnxruntime", "basic-pitch", "numpy"])
+    goals += decoding_goals + clock_goals + accuracy_goals
+    save("transcribe", results, goals, ["onnxruntime", "basic-pitch", "numpy"])
     bars("transcribe", pictures(results))
 
 
@@ -119,7 +122,7 @@ def measure_commands(files: dict[int, Path], folder: Path, rounds: int) -> tuple
 
 def measure_decoders(path: Path, rounds: int) -> tuple[dict, list]:
     """Both note creations on the activations of Basic Pitch's network, 600 s and 60 s."""
-    basic_pitch, model = peer_model()
+    basic_pitch, model = load_peer()
     from basic_pitch.note_creation import output_to_notes_polyphonic  # pyright: ignore[reportMissingImports]
 
     maps = basic_pitch.run_inference(path, model)
@@ -150,7 +153,7 @@ def measure_decoders(path: Path, rounds: int) -> tuple[dict, list]:
 def measure_accuracy(pieces: list[corpus.Piece]) -> tuple[dict, list]:
     """Scores of whole test pieces; note F of ours and theirs compared piece by piece."""
     grid = FrameGrid(22050, 256)
-    basic_pitch, model = peer_model()
+    basic_pitch, model = load_peer()
 
     def peer(audio: np.ndarray, rate: int) -> Notes:
         with TemporaryDirectory() as folder:
@@ -166,15 +169,6 @@ def measure_accuracy(pieces: list[corpus.Piece]) -> tuple[dict, list]:
     results["base - Basic Pitch, note F"] = bootstrap_difference(f1["base"], f1["Basic Pitch"])
     factor = float(np.mean(f1["base"]) / np.mean(f1["Basic Pitch"]))
     return results, [goal("note F of ours / Basic Pitch, test split", factor, at_least=1.1)]
-
-
-def peer_model():
-    """Basic Pitch's inference module and its ONNX model."""
-    logging.disable(logging.WARNING)  # it lists the runtimes that it has not found
-    from basic_pitch import inference  # pyright: ignore[reportMissingImports]
-
-    path = Path(str(inference.__file__)).parent / "saved_models" / "icassp_2022" / "nmp.onnx"
-    return inference, inference.Model(path)
 
 
 def pictures(results: dict) -> dict[str, dict[str, float]]:
