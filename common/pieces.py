@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,14 +13,16 @@ from common.composer import compose
 from common.compositions import load_composition
 from common.instruments import HELD_OUT_PROGRAMS, TRAIN_PROGRAMS
 from common.notes import Notes
-from common.render import heard, render_score
-from common.scores import Score
+from common.render import heard, render
+from common.scores import Part, Score
 from common.stems import Multitrack, Stem
 from common.storage import replacing
+from common.synth import SUNG, synthesise
 
-VERSION = 7  # raise it when the composer, the renderer or this file would make other pieces
+VERSION = 8  # raise it when the composer, the renderer or this file would make other pieces
 LOUDNESS = (-26.0, 3.5)  # dBFS of a stem while it plays, mean and deviation; a lead is not louder than others
 FULL_SCALE = 32767
+SYNTHESISED, SYNTHESISED_VOICES = 0.3, 0.8  # of the pitched parts and of voices, outside the test split
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Track:
     program: int
     is_drum: bool
     role: str
+    synthesised: bool  # by common.synth, not by the SoundFont
     scale: float
 
 
@@ -123,6 +127,12 @@ class Recipe:
             return load_composition(self.work, rng, programs=programs, seconds=self.seconds)
         return compose(self.seed, seconds=self.seconds, programs=programs)
 
+    def synthesised(self, parts: Sequence[Part], rng: np.random.Generator) -> np.ndarray:
+        """Which parts are played without the SoundFont, bool (part,). In the test split none: other engines judge."""
+        chance = [SYNTHESISED_VOICES if part.program in SUNG else SYNTHESISED for part in parts]
+        pitched = np.array([not part.is_drum for part in parts], bool)
+        return (rng.random(len(parts)) < chance) & pitched & (self.split != "test")
+
 
 def levels(stems: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
     """Factors [track] that bring each stem to a drawn loudness while it plays, and the sum of all below full scale."""
@@ -136,6 +146,21 @@ def levels(stems: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.
     return factors / max(float(np.abs(factors @ stems).max(initial=0.0)), 1.0)
 
 
+def _play(
+    recipe: Recipe, score: Score, synthesised: np.ndarray, tuning: float, rng: np.random.Generator
+) -> tuple[np.ndarray, Notes]:
+    """The sound of all parts, float32 [part, time], and their notes as they are heard."""
+    stems, notes = [np.zeros((0, round(score.seconds * recipe.sample_rate)), np.float32)], []
+    for part, free in zip(score.parts, synthesised.tolist(), strict=True):
+        if free:
+            audio = synthesise(part.notes, recipe.sample_rate, rng, score.seconds, tuning)
+        else:
+            audio = render(part.notes, recipe.sample_rate, recipe.soundfont, tuning, score.seconds, rng)
+        stems.append(audio[None])
+        notes.append(part.notes if free else heard(part.notes, recipe.soundfont))
+    return np.concatenate(stems), Notes.concatenate(notes).sort()
+
+
 def make_piece(recipe: Recipe, folder: Path) -> Path:
     """Render one piece into `folder`, unless it is there; returns its JSON, which is written last."""
     path = folder / f"{recipe.id}.json"
@@ -144,12 +169,13 @@ def make_piece(recipe: Recipe, folder: Path) -> Path:
     rng = np.random.default_rng(int(recipe.digest[:16], 16))
     score = recipe.score(rng)
     tuning = float(np.clip(rng.normal(0.0, 10.0), -30.0, 30.0))
-    stems = render_score(score, recipe.sample_rate, recipe.soundfont, tuning, rng)
+    synthesised = recipe.synthesised(score.parts, rng)
+    stems, notes = _play(recipe, score, synthesised, tuning, rng)
     stems *= levels(stems, recipe.sample_rate, rng)[:, None].astype(np.float32)
     scales = np.maximum(np.abs(stems).max(axis=1), 1e-9) / FULL_SCALE
     tracks = [
-        Track(part.name, part.program, part.is_drum, part.role, float(scale))
-        for part, scale in zip(score.parts, scales, strict=True)
+        Track(part.name, part.program, part.is_drum, part.role, bool(free), float(scale))
+        for part, free, scale in zip(score.parts, synthesised, scales, strict=True)
     ]
     entry = {
         "id": recipe.id,
@@ -167,7 +193,7 @@ def make_piece(recipe: Recipe, folder: Path) -> Path:
     with replacing(folder / f"{recipe.id}.npy") as temporary:
         np.save(temporary, np.rint(stems / scales[:, None].astype(np.float32)).astype(np.int16))
     with replacing(folder / f"{recipe.id}.notes.npy") as temporary:
-        np.save(temporary, heard(score.notes, recipe.soundfont).sort().table)
+        np.save(temporary, notes.table)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(entry))
     return path

@@ -27,7 +27,7 @@ class Batch(TypedDict):
 
 
 def random_mixture(pieces: list[corpora.Piece], seconds: float, rng: np.random.Generator) -> Multitrack:
-    """A crop of a few stems at random levels; one time in four with stems of another piece, in another key and metre.
+    """A crop of a few stems at random levels; one time in seven with stems of another piece, in another key and metre.
 
     Pieces are drawn by their length, and the crop may hang over either end of the piece by a quarter of its own length.
     """
@@ -41,7 +41,7 @@ def random_mixture(pieces: list[corpora.Piece], seconds: float, rng: np.random.G
         stems = rng.permutation(len(excerpt.stems))[:n_stems]
         return excerpt.select(stems, gains_db=rng.normal(0.0, 4.0, n_stems))
 
-    return draw() if rng.random() < 0.75 else Multitrack.pseudo_mix([draw(), draw()])
+    return draw() if rng.random() < 6 / 7 else Multitrack.pseudo_mix([draw(), draw()])
 
 
 class AMTDataset(torch.utils.data.Dataset):

@@ -176,9 +176,9 @@ class Transcriber(nn.Module):
         crop_first: bool = False,
         window: str = "hann",
         folded: bool = True,
-        channels: tuple[int, int, int, int] = (12, 8, 16, 12),
+        channels: tuple[int, int, int, int] = (16, 12, 24, 16),
         context_pitches: int = 25,
-        temporal_dilations: tuple[int, ...] = (1, 3),
+        temporal_dilations: tuple[int, ...] = (1, 3, 9),
         offset: bool = True,
         input_octaves: int = 0,
     ):

@@ -4,7 +4,7 @@ import torch
 
 from lightweight_amt.model import FMIN, LOW, NANO, PAPER, Transcriber
 
-LAYOUTS = {"paper": (PAPER, 18_978), "ours": ({}, 18_211), "nano": (NANO, 9_631)}
+LAYOUTS = {"paper": (PAPER, 18_978), "ours": ({}, 34_575), "nano": (NANO, 9_631)}
 
 
 @pytest.fixture(params=LAYOUTS)
