@@ -50,13 +50,13 @@ train-amt-nano: setup  ## the same for the network of 9,631 parameters
 export-amt: setup  ## CKPT=run.ckpt NAME=base: checkpoint to safetensors and ONNX
 	@$(PY) -m lightweight_amt export $(CKPT) --name $(or $(NAME),base) $(ARGS)
 
-eval-amt: setup  ## score the shipped weights on the corpus test split
-	@$(PY) -m lightweight_amt evaluate $(ARGS)
+eval-amt: setup  ## score the shipped weights on the corpus test split, also with oracle thresholds
+	@$(PY) -m benchmarks.accuracy $(ARGS)
 
 bench-cqt: setup-bench  ## constant-Q transform against librosa and nnAudio
 	@$(PY) -m benchmarks.speed.cqt $(ARGS)
 
-bench-transcribe: setup-bench  ## transcription against Basic Pitch: time, memory, accuracy
+bench-transcribe: setup-bench  ## transcription against Basic Pitch: time, memory, clock, accuracy
 	@$(PY) -m benchmarks.speed.transcribe $(ARGS)
 
 bench-metrics: setup  ## note and frame scores against mir_eval
