@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from common import audio as sound
+from common.notes import Notes
 from lightweight_amt import inference
 from lightweight_amt.inference import activations, transcribe
 
@@ -34,6 +35,28 @@ def test_windows_give_what_the_whole_gives(name, graphs, monkeypatch):
         joined = np.concatenate([part[output] for part in parts], axis=1)
         assert joined.shape == values.shape
         assert np.abs(joined - values).max() < 1e-3
+
+
+def in_common(one: Notes, other: Notes, seconds: float = 1e-3) -> int:
+    """How many notes of one list the other has at the same pitch, place and length."""
+    rows, others = (np.stack([notes.onset, notes.offset, notes.pitch], axis=1) for notes in (one, other))
+    return int((np.abs(rows[:, None] - others) < seconds).all(axis=2).any(axis=1).sum())
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in inference.WEIGHTS.glob("*.onnx")))
+def test_windows_of_a_minute_give_the_notes_of_the_whole(name, tiny_corpus, monkeypatch):
+    """The study's acceptance check 10, for the weights that we ship."""
+    model = inference.load(name)
+    audio = np.concatenate([piece.multitrack().mixture() for piece in tiny_corpus.pieces()])
+    audio = np.resize(audio, 60 * RATE)
+    monkeypatch.setattr(inference, "WINDOW_SECONDS", 60.0)
+    whole = transcribe(audio, RATE, model=model)
+    assert len(whole) > 200  # or half a percent would be less than a note
+    for seconds in (3.0, 10.0, 30.0):
+        monkeypatch.setattr(inference, "WINDOW_SECONDS", seconds)
+        notes = transcribe(audio, RATE, model=model)
+        assert in_common(notes, whole) >= 0.995 * len(notes)
+        assert in_common(whole, notes) >= 0.995 * len(whole)
 
 
 def test_array_tensor_and_file_give_the_same_notes(graphs, tmp_path):
