@@ -5,8 +5,6 @@ Paper: "A lightweight two-branch architecture for multi-instrument transcription
 the defaults are the same network as we would build it; `Transcriber(**NANO)` is smaller than Basic Pitch (16,782).
 """
 
-import math
-
 import torch
 from einops import rearrange
 from torch import nn
@@ -14,11 +12,20 @@ from torch.nn import functional as F
 
 from common.frontends import CQT, HarmonicStack
 from lightweight_amt.decode import LOW, N_PITCHES
+from lightweight_amt.levels import BatchLevel, ClipLevel, LayerLevel, Level, LinearLevel, LocalLevel, RMSLevel
 
 BINS_PER_PITCH = 3
 # One bin below C1, so that pitch p has its centre in bin 3 (p - 24) + 1 and owns the bins to either side of it.
 FMIN = 440.0 * 2.0 ** ((LOW - 69) / 12 - 1 / (12 * BINS_PER_PITCH))
 OUTPUTS = ("onset", "frame", "offset")
+LEVELS: dict[str, type[Level]] = {
+    "local": LocalLevel,
+    "clip": ClipLevel,
+    "linear": LinearLevel,
+    "batch": BatchLevel,
+    "layer": LayerLevel,
+    "rms": RMSLevel,
+}
 
 PAPER = {
     "level": "clip",
@@ -33,46 +40,22 @@ PAPER = {
 NANO = {"channels": (8, 8, 12, 8), "context_pitches": 13, "temporal_dilations": (2,)}
 
 
-class ClipLevel(nn.Module):
-    """Energy normalisation of the paper: log energy against the spread of the frame energies of the whole clip.
+class LearnableCQT(CQT):
+    """The transform with its kernels as parameters (the paper's "learnable CQT"): one octave's, shared by all.
 
-    Its absolute floor makes the result depend on the gain, its statistic on everything else in the file.
+    They start as the constant ones and are then free: real parts need not stay even in time, nor imaginary ones odd.
     """
 
-    def __init__(self, floor: float = 1.01e-8):
-        super().__init__()
-        self.floor = floor
+    def __init__(self, **options):
+        super().__init__(**options)
+        kernels = self.kernels
+        del self.kernels
+        self.kernels = nn.Parameter(kernels)
 
-    def forward(self, energy: torch.Tensor) -> torch.Tensor:
-        """(batch, bin, frame) energies -> log energies of the same shape."""
-        spread = energy.sum(dim=1, keepdim=True)  # (batch, 1, frame)
-        centred = spread - spread.mean(dim=2, keepdim=True)
-        n_frames = spread.shape[2]
-        variance = centred.square().sum(dim=2, keepdim=True) / max(n_frames - 1, 1)
-        return torch.log(energy + self.floor) - 0.5 * torch.log(variance + self.floor**2)
-
-
-class LocalLevel(nn.Module):
-    """Log energy against the mean energy of the surrounding two seconds, down to a floor relative to that mean.
-
-    Scaling the input changes nothing, nor does what happens elsewhere in the file: a frame depends on `context_frames`
-    to either side. Below -100 dBFS the level is held, so that digital silence is the floor and not noise pulled up.
-    """
-
-    def __init__(self, context_frames: int = 86, floor: float = 1e-7, quietest: float = 1e-10):
-        super().__init__()
-        self.context_frames = context_frames
-        self.floor = floor
-        self.quietest = quietest
-        self.log_floor = math.log(floor)
-
-    def forward(self, energy: torch.Tensor) -> torch.Tensor:
-        """(batch, bin, frame) energies -> log energies of the same shape."""
-        total = energy.sum(dim=1, keepdim=True)  # (batch, 1, frame)
-        width = 2 * self.context_frames + 1
-        # Frames beyond the ends of the signal do not count, or every file would begin with a swell.
-        level = F.avg_pool1d(total, width, stride=1, padding=self.context_frames, count_include_pad=False)
-        return torch.log(energy / level.clamp(min=self.quietest) + self.floor)
+    def _octave(self, x: torch.Tensor, hop: int, n_frames: int) -> torch.Tensor:
+        spectrum = F.conv1d(x[:, None, self.pad - self.margin :], self.kernels, stride=hop)[..., :n_frames]
+        real, imaginary = spectrum.chunk(2, dim=1)
+        return real * real + imaginary * imaginary
 
 
 class TemporalBlock(nn.Module):
@@ -97,7 +80,7 @@ class Trunk(nn.Module):
     pitch become channels at the start, so that all rows are pitches: the two-octave convolution then needs no dilation.
     """
 
-    def __init__(self, n_harmonics, folded, channels, context_pitches, temporal_dilations, offset):
+    def __init__(self, n_harmonics, folded, channels, context_pitches, dilated, temporal_dilations, offset):
         super().__init__()
         first, context, neck, head = channels
         self.rows = rows = 1 if folded else BINS_PER_PITCH  # of each pitch
@@ -110,14 +93,10 @@ class Trunk(nn.Module):
             nn.BatchNorm2d(first),
             nn.LeakyReLU(0.01),
         )
+        # Either one row in each pitch, or all of them.
+        height, step = (context_pitches, rows) if dilated else (context_pitches * rows, 1)
         self.context = nn.Sequential(
-            nn.Conv2d(
-                first,
-                context,
-                (context_pitches, 3),
-                padding=(context_pitches // 2 * rows, 1),
-                dilation=(rows, 1),
-            ),
+            nn.Conv2d(first, context, (height, 3), padding=(height // 2 * step, 1), dilation=(step, 1)),
             nn.BatchNorm2d(context),
         )
         self.skip = nn.Identity() if n_inputs == context else nn.Conv2d(n_inputs, context, 1, bias=False)
@@ -155,18 +134,22 @@ class Transcriber(nn.Module):
     """Constant-Q harmonics -> two octaves of context -> onset, frame and offset of each pitch.
 
     Args:
-        level: "local" (gain-invariant, streams) or "clip" (the paper's EnergyNorm).
-        padding: what stands where a harmonic lies beyond the highest bin: "floor" (the log energy of silence) or
-            "zero" (the paper's, which is louder than almost every real value).
+        level: "local" (gain-invariant, streams), "clip" (the paper's EnergyNorm) or another one of
+            `lightweight_amt.levels`.
+        padding: what stands where a harmonic lies beyond the highest bin: "floor" (the value of silence, or the lowest
+            one in the clip where silence has no fixed value) or "zero" (the paper's, which is louder than almost every
+            real value).
         crop_first: drop the highest octave before the harmonics are shifted (the paper's) instead of after.
         window: of the constant-Q kernels, "hann" or "blackmanharris" (the paper's).
         folded: work on 84 rows with the three bins of a pitch as channels (2.8 times fewer multiplications), or on 252
             rows with stride 3 at the end (the paper's).
         channels: widths of the first convolution, the two-octave convolution, the neck and the onset branch.
         context_pitches: height of the second convolution, in semitones; odd.
+        dilated: let that convolution look at one bin in each semitone, not at all three; folded has no such choice.
         temporal_dilations: one TemporalBlock for each; none in the paper.
         offset: also predict where notes end, which the paper's network does not.
         input_octaves: 1 takes audio at 44,100 Hz and halves the rate first.
+        learnable_cqt: train the kernels of the front-end, too.
     """
 
     def __init__(
@@ -178,39 +161,52 @@ class Transcriber(nn.Module):
         folded: bool = True,
         channels: tuple[int, int, int, int] = (16, 12, 24, 16),
         context_pitches: int = 25,
+        dilated: bool = True,
         temporal_dilations: tuple[int, ...] = (1, 3, 9),
         offset: bool = True,
         input_octaves: int = 0,
+        learnable_cqt: bool = False,
     ):
         super().__init__()
-        if (level, padding) not in (("local", "floor"), ("local", "zero"), ("clip", "zero")):
-            raise ValueError(f"level {level!r} with padding {padding!r}: only 'local' knows a floor to pad with")
-        self.cqt = CQT(fmin=FMIN, window=window, input_octaves=input_octaves)
+        if level not in LEVELS or padding not in ("floor", "zero"):
+            raise ValueError(
+                f"level must be one of {', '.join(LEVELS)} and padding floor or zero, not {level!r} and {padding!r}"
+            )
+        transform = LearnableCQT if learnable_cqt else CQT
+        self.cqt = transform(fmin=FMIN, window=window, input_octaves=input_octaves)
         self.grid = self.cqt.grid
         self.outputs = OUTPUTS if offset else OUTPUTS[:2]
-        local = LocalLevel()
-        self.level = local if level == "local" else ClipLevel()
-        fill = local.log_floor if padding == "floor" else 0.0
+        self.level = LEVELS[level]()
+        self.pads_lowest = padding == "floor" and self.level.log_floor is None
+        fill = 0.0 if padding == "zero" else self.level.log_floor or 0.0
         self.stack = HarmonicStack(n_bins=BINS_PER_PITCH * N_PITCHES, fill=fill, crop_first=crop_first)
-        # (k, b) of the paper's affine map, started where the log energies of music come out with about unit spread.
-        self.scale = nn.Parameter(torch.tensor(0.3))
-        self.shift = nn.Parameter(torch.tensor(3.0 if level == "local" else 1.0))
-        self.trunk = Trunk(len(self.stack.shifts), folded, channels, context_pitches, temporal_dilations, offset)
+        # (k, b) of the paper's affine map.
+        scale, shift = self.level.start
+        self.scale = nn.Parameter(torch.tensor(scale))
+        self.shift = nn.Parameter(torch.tensor(shift))
+        self.trunk = Trunk(
+            len(self.stack.shifts), folded, channels, context_pitches, dilated, temporal_dilations, offset
+        )
 
     @property
     def context(self) -> int:
         """Samples on either side on which a frame depends."""
-        frames = self.trunk.reach + getattr(self.level, "context_frames", 0)
-        return self.cqt.context + frames * self.grid.hop_length
+        return self.cqt.context + (self.trunk.reach + self.level.context_frames) * self.grid.hop_length
 
     def log_energy(self, audio: torch.Tensor) -> torch.Tensor:
-        """(batch, time) audio in -1..1 -> (batch, bin, frame) levelled log energies: all that has nothing to learn."""
+        """(batch, time) audio in -1..1 -> (batch, bin, frame) levelled log energies: nothing to learn but kernels."""
         return self.level(self.cqt(audio))
+
+    def harmonics(self, log_energy: torch.Tensor) -> torch.Tensor:
+        """(batch, bin, frame) -> (batch, harmonic, bin, frame), padded where they run out of bins."""
+        if not self.pads_lowest:
+            return self.stack(log_energy)
+        lowest = log_energy.amin(dim=(1, 2), keepdim=True)
+        return self.stack(log_energy - lowest) + lowest[:, None]
 
     def transcribe(self, log_energy: torch.Tensor) -> dict[str, torch.Tensor]:
         """(batch, bin, frame) -> logits by output name, each (batch, pitch, frame): all that is learnt."""
-        stacked = self.stack(log_energy)  # (batch, harmonic, bin, frame)
-        return self.trunk(stacked * self.scale + self.shift)
+        return self.trunk(self.harmonics(log_energy) * self.scale + self.shift)
 
     def forward(self, audio: torch.Tensor) -> dict[str, torch.Tensor]:
         """(batch, time) audio in -1..1 -> logits by output name, each (batch, pitch, frame)."""

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightweight_amt.model import FMIN, LOW, NANO, PAPER, Transcriber
+from lightweight_amt.model import FMIN, LEVELS, LOW, NANO, PAPER, Transcriber
 
 LAYOUTS = {"paper": (PAPER, 18_978), "ours": ({}, 34_575), "nano": (NANO, 9_631)}
 
@@ -90,9 +90,59 @@ def test_folding_keeps_what_the_dilated_convolution_of_the_paper_computes():
     assert torch.allclose(dilated(x), thirds, atol=1e-5)
 
 
-def test_a_setting_without_meaning_is_refused():
-    with pytest.raises(ValueError, match="only 'local' knows a floor"):
-        Transcriber(level="clip", padding="floor")
+@pytest.mark.parametrize("options", [{"level": "louder"}, {"padding": "reflect"}])
+def test_a_setting_without_meaning_is_refused(options):
+    with pytest.raises(ValueError, match=r"level must be one of local, clip.* padding floor or zero"):
+        Transcriber(**options)
+
+
+def test_padding_is_the_lowest_of_the_clip_where_silence_has_no_value_of_its_own():
+    net = Transcriber(**PAPER | {"padding": "floor"})
+    picture = torch.randn(2, 288, 5, generator=torch.Generator().manual_seed(0))
+    lowest = picture.amin(dim=(1, 2))
+    stacked, zero = net.harmonics(picture), Transcriber(**PAPER).harmonics(picture)
+    for channel, shift in enumerate(net.stack.shifts):
+        row = 0 if shift < 0 else 251
+        inside = 251 if shift < 0 else 0
+        if shift:
+            assert torch.allclose(stacked[:, channel, row], lowest[:, None].expand(2, 5), atol=1e-6)
+            assert (zero[:, channel, row] == 0).all()
+        assert torch.allclose(stacked[:, channel, inside], picture[:, inside + shift], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [({"level": level}, 18_978) for level in LEVELS]
+    + [({"dilated": False, "context_pitches": 13}, 24_354), ({"learnable_cqt": True}, 39_066)],
+)
+def test_what_the_ablations_change_in_the_papers_network(options, size):
+    net = Transcriber(**PAPER | options)
+    assert sum(parameter.numel() for parameter in net.parameters()) == size
+    for logit in net.eval()(noise(5000)).values():
+        assert logit.shape == (1, 84, 20)
+        assert torch.isfinite(logit).all()
+
+
+def test_without_dilation_the_large_convolution_sees_39_neighbouring_bins():
+    context = Transcriber(**PAPER | {"dilated": False, "context_pitches": 13}).trunk.context[0]
+    impulse = torch.zeros(1, 16, 252, 3)
+    impulse[:, :, 126, 1] = 1.0
+    seen = (context(impulse) - context(torch.zeros_like(impulse))).abs().sum(dim=(0, 1, 3)) > 0
+    assert torch.equal(torch.nonzero(seen)[:, 0], torch.arange(126 - 19, 126 + 20))
+
+
+def test_learnable_kernels_start_as_the_constant_ones_and_move():
+    constant, learnable = Transcriber(**PAPER), Transcriber(**PAPER | {"learnable_cqt": True})
+    audio = noise(22050)
+    energy = learnable.cqt(audio)
+    assert torch.allclose(energy, constant.cqt(audio), rtol=1e-3, atol=1e-9)
+    sum(logit.square().sum() for logit in learnable(audio).values()).backward()
+    kernels = learnable.get_parameter("cqt.kernels")
+    assert kernels.shape == (72, 1, 279)
+    assert torch.isfinite(kernels.grad).all()
+    assert kernels.grad.abs().sum() > 0
+    assert "cqt.kernels" in learnable.state_dict()
+    assert "cqt.kernels" not in constant.state_dict()
 
 
 def test_level_at_the_ends_counts_only_what_is_there():
