@@ -1,0 +1,112 @@
+"""Files of a data set, read with suspicion: what is missing or damaged is told in one line."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from common.midi import MidiError, read_midi
+from common.notes import Notes
+
+AGAIN = "unpack the archive of the data set again"
+
+
+class DatasetError(ValueError):
+    """A data set that is missing, not whole or damaged. One line: which file, what is wrong with it, and the remedy."""
+
+    @classmethod
+    def about(cls, path: str | Path, text: str) -> "DatasetError":
+        return cls(" ".join(f"{path}: {text}".splitlines()))  # a file may have a line break in its name
+
+
+def folder(path: str | Path, remedy: str) -> Path:
+    """The path, if there is a folder."""
+    path = Path(path)
+    if not path.is_dir():
+        raise DatasetError.about(path, f"no such folder; {remedy}")
+    return path
+
+
+def file(path: Path, remedy: str = AGAIN) -> Path:
+    """The path, if there is a file."""
+    if not path.is_file():
+        raise DatasetError.about(path, f"missing; {remedy}")
+    return path
+
+
+def first_of(*paths: Path) -> Path:
+    """The first of several names under which releases have one file."""
+    return next((path for path in paths if path.is_file()), None) or file(paths[0])
+
+
+def not_empty(items: Iterable, path: Path, remedy: str) -> list:
+    """The items of a folder or table as a list, if there are any."""
+    items = list(items)
+    if not items:
+        raise DatasetError.about(path, f"nothing of the data set here; {remedy}")
+    return items
+
+
+@contextmanager
+def annotation(path: Path) -> Iterator[None]:
+    """Errors of reading a damaged or absent file of annotations become one DatasetError about it."""
+    try:
+        yield
+    except DatasetError:
+        raise
+    except OSError as error:
+        raise DatasetError.about(path, f"cannot be read ({error.strerror}); {AGAIN}") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, csv.Error) as error:
+        raise DatasetError.about(path, f"a damaged annotation ({error or type(error).__name__}); {AGAIN}") from error
+
+
+def rows(path: Path, n_columns: int, separator: str | None = None) -> list[list[str]]:
+    """The lines of a text file as columns, empty lines left out; without a separator, at white space."""
+    with annotation(path):
+        text = path.read_text(encoding="utf-8-sig")  # some releases were edited on Windows
+        table = [line.split(separator) for line in text.splitlines() if line.strip()]
+        for number, row in enumerate(table, 1):
+            if len(row) < n_columns:
+                raise ValueError(f"row {number} has {len(row)} of {n_columns} columns")
+        return table
+
+
+def checked_notes(path: Path, onset: ArrayLike, offset: ArrayLike, pitch: ArrayLike, **columns: ArrayLike) -> Notes:
+    """Notes from the columns of an annotation, sorted; notes without length are left out.
+
+    Args:
+        path: the annotation, for the error.
+        onset: seconds.
+        offset: seconds.
+        pitch: MIDI numbers, rounded to the nearest semitone, halves up.
+        **columns: further columns as `Notes.build` takes them.
+
+    Raises:
+        DatasetError: there are no notes, or a value that cannot be one.
+    """
+    onset, offset, pitch = (np.asarray(column, np.float64) for column in (onset, offset, pitch))
+    semitone = np.floor(pitch + 0.5)
+    faults = {
+        "a value that is not finite": ~np.isfinite([onset, offset, pitch]).all(axis=0),
+        "a start before 0 s": onset < 0.0,
+        "an end before its start": offset < onset,
+        "a pitch outside MIDI's 0..127": (semitone < 0) | (semitone > 127),
+    }
+    for fault, at in faults.items():
+        if at.any():
+            raise DatasetError.about(path, f"note {at.argmax() + 1} has {fault}; {AGAIN}")
+    if not len(onset):
+        raise DatasetError.about(path, f"no notes in it; {AGAIN}")
+    notes = Notes.build(onset, offset, semitone, **columns)
+    return notes[notes.offset > notes.onset].sort()
+
+
+def midi_notes(path: Path, sustain: bool = True) -> Notes:
+    """`read_midi`, whose errors name the file and the remedy already."""
+    try:
+        return read_midi(path, sustain)
+    except MidiError as error:
+        raise DatasetError(str(error)) from error
