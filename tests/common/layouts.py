@@ -95,6 +95,7 @@ def urmp_piece(root: Path, piece: str, misspelt: dict[int, str] | None = None) -
     """One piece; `misspelt` says what the files of a part call its instrument."""
     number, title, *instruments = piece.split("_")
     notes = parts([URMP_PROGRAMS[name] for name in instruments])
+    notes = notes.replace(pitch=notes.pitch + int(number) % 12)
     for i, name in enumerate(instruments):
         own = part(notes, i)
         file = f"{i + 1}_{(misspelt or {}).get(i, name)}_{number}_{title}"
