@@ -1,10 +1,12 @@
 """`make doctor`: what is installed, on what machine, and whether it will work; exit code 0 if it will, else 1.
 
 Versions are read from the packages' metadata, and what must be imported is imported by a process of its own: a package
-may be missing, broken, end its process, or be one that must never run.
+may be missing, broken or end its process. The trainer is not imported, which takes ten seconds and may be malware: that
+every package has what it asks for is read, too.
 """
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -18,6 +20,7 @@ from importlib import metadata
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
+DONE_WITHOUT = ("pyaudio",)  # tinysoundfont asks for it, to play live
 POISONED = ("2.6.2", "2.6.3")  # of lightning: they steal credentials when imported (GHSA-w37p-236h-pfx3)
 MIN_FREE_GB = 1.0  # for the small corpus and a few runs
 PATIENCE = 300.0  # seconds for one probe
@@ -32,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "probe", nargs="?", choices=PROBES, help="answer as JSON what one probe finds, without a report"
     )
     if probe := parser.parse_args(argv).probe:
+        gc.disable()  # what imports and ends has nothing to collect
         print(json.dumps(PROBES[probe]()))
         return 0
     problems = examine()
@@ -48,6 +52,8 @@ def examine() -> list[str]:
     try:
         versions = installed(requirements)
         problems = out_of_range(versions, [f"python{project['requires-python']}", *requirements]) + traps(versions)
+        deeper = asked_for(requirements)
+        problems += out_of_range(installed(deeper), deeper)
     except ImportError as error:
         return [f"{error}: run make setup"]
     report("packages", ", ".join(f"{name} {version}" for name, version in versions.items() if version))
@@ -58,9 +64,7 @@ def examine() -> list[str]:
         place, fault = room(folder)
         report(default, f"{folder}, {place}")
         problems += [f"{folder}: {fault}; set {variable} to a folder on another disk"] if fault else []
-    # Asking a poisoned package how it is would run it.
-    is_safe = versions["lightning"] not in POISONED
-    for probe in [name for name in PROBES if is_safe or name != "training"]:
+    for probe in PROBES:
         facts, error = ask(probe)
         for what, how in facts:
             report(what, how)
@@ -85,8 +89,27 @@ def installed(requirements: Sequence[str]) -> Versions:
     return versions
 
 
+def asked_for(requirements: Sequence[str]) -> list[str]:
+    """What the packages that are there ask for themselves, on this machine and with the extras that are wanted."""
+    from packaging.requirements import Requirement
+
+    deeper = []
+    for wanted in map(Requirement, requirements):
+        try:
+            texts = metadata.requires(wanted.name) or []
+        except metadata.PackageNotFoundError:
+            continue  # which `out_of_range` tells
+        # Most are of extras that nobody wants, and reading them takes its time.
+        for needed in [Requirement(text) for text in texts if wanted.extras or "extra ==" not in text]:
+            marker = needed.marker
+            applies = marker is None or any(marker.evaluate({"extra": extra}) for extra in wanted.extras or {""})
+            if applies and needed.name not in DONE_WITHOUT:
+                deeper.append(str(needed))
+    return deeper
+
+
 def out_of_range(versions: Versions, requirements: Sequence[str]) -> list[str]:
-    """The requirements of pyproject.toml that are not met."""
+    """The requirements that are not met."""
     from packaging.requirements import Requirement
 
     problems = []
@@ -178,7 +201,7 @@ def probe_training() -> Facts:
     import torch
     import torchaudio  # noqa: F401 -- it loads beside a torch that fits, or not at all
 
-    from common.cli import has_bf16, wandb_mode
+    from common.machine import has_bf16, wandb_mode
 
     name = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "CPU"
     if torch.cuda.is_available():

@@ -31,10 +31,8 @@ import warnings
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import lightning as L
-import torch
 import yaml
 from jsonargparse import Namespace, set_parsing_settings
 from jsonargparse.typing import PositiveInt
@@ -44,6 +42,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from matplotlib.figure import Figure
 
+from common.machine import has_bf16, wandb_mode
 from common.resume import ExactResume, LastCheckpoint
 from common.storage import replacing
 
@@ -53,14 +52,16 @@ def run(
     data_class: type[L.LightningDataModule],
     package: str,
     args: list[str] | None = None,
+    base: str = "base",
 ) -> L.Trainer:
     """Parse the command line (or `args`, a list of words) and do what it says.
 
     Args:
         task_class: what trains; see the module's text.
         data_class: what loads.
-        package: its import name; its `configs/base.yaml` are the defaults, and its runs go to a folder of this name.
+        package: its import name; its runs go to a folder of this name.
         args: instead of `sys.argv[1:]`.
+        base: the file of the package's `configs` that has the defaults; a package with two tasks has two.
 
     Returns:
         The trainer, when it is done.
@@ -69,7 +70,7 @@ def run(
     # Interpolations such as ${data.bins} are relative to the command's own keys, and are resolved after all overrides.
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     command = {
-        "default_config_files": [str(files(package) / "configs" / "base.yaml")],
+        "default_config_files": [str(files(package) / "configs" / f"{base}.yaml")],
         "usage": f"python -m {package} COMMAND [--config FILE]... [--KEY=VALUE]...",  # the list of keys is in --help
     }
     try:
@@ -77,6 +78,7 @@ def run(
             task_class,
             data_class,
             package=package,
+            base=base,
             save_config_callback=SaveConfig,
             save_config_kwargs={"save_to_log_dir": False},
             parser_kwargs={"parser_mode": "omegaconf+"} | {name: dict(command) for name in TrainingCLI.subcommands()},
@@ -120,8 +122,9 @@ def quieten():
 class TrainingCLI(LightningCLI):
     """LightningCLI with the run folder, loggers and callbacks of this house."""
 
-    def __init__(self, *args, package: str, **kwargs):
+    def __init__(self, *args, package: str, base: str, **kwargs):
         self.package = package
+        self.base = base
         super().__init__(*args, **kwargs)
 
     @staticmethod
@@ -133,8 +136,9 @@ class TrainingCLI(LightningCLI):
         super().parse_arguments(parser, args)
         # Which files were given is not kept in the configuration.
         given = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        given.add_argument("-c", "--config", default="base")
-        self.preset = Path(given.parse_known_args(args)[0].config).stem
+        given.add_argument("-c", "--config", default=self.base)
+        preset = Path(given.parse_known_args(args)[0].config).stem
+        self.preset = "-".join([*Path(self.base).parts[:-1], preset])
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser):
         parser.add_argument("--name", type=str | None, help="Name of the run; none takes configuration and seed.")
@@ -215,27 +219,6 @@ def loggers(folder: Path, package: str, resumes: bool) -> list[Logger]:
     os.environ.setdefault("WANDB_DATA_DIR", str(folder))  # where media wait for upload; elsewhere they would get lost
     ids = [path.name.rpartition("-")[2] for path in folder.glob("wandb/*run-*-*")] if resumes else []
     return [table, WandbLogger(folder.name, save_dir=folder, project=package, id=next(iter(ids), None))]
-
-
-def wandb_mode() -> str:
-    """What WANDB_MODE says; otherwise online for a user who is logged in, and offline for all others.
-
-    W&B decides at its first call and cannot be told later.
-    """
-    if mode := os.environ.get("WANDB_MODE"):
-        return mode
-    path = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
-    logged_in = os.environ.get("WANDB_API_KEY") or (path.is_file() and host in path.read_text().split())
-    return "online" if logged_in else "offline"
-
-
-def has_bf16(accelerator: str) -> bool:
-    """Whether the device that training will use computes in bfloat16 rather than emulating it."""
-    if accelerator != "cpu" and torch.accelerator.is_available():
-        return True
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(unit) for unit in ("avx512_bf16", "amx_bf16", "bf16"))  # the last one is ARM's
 
 
 @rank_zero_only

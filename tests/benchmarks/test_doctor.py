@@ -1,7 +1,7 @@
 import json
 import signal
 import subprocess
-import tomllib
+import sys
 from collections import namedtuple
 
 import pytest
@@ -69,6 +69,7 @@ def test_missing_packages_are_no_crash():
 @pytest.fixture
 def patient(monkeypatch):
     """Runs the doctor on made-up versions; returns its exit code and which probes it asked."""
+    installed = doctor.installed
 
     def run(answers=None, **changes) -> tuple[int, list[str]]:
         asked = []
@@ -77,9 +78,7 @@ def patient(monkeypatch):
             asked.append(probe)
             return (answers or {}).get(probe, ([(probe, "works")], None))
 
-        wanted = tomllib.loads(doctor.PROJECT.read_text())["project"]
-        real = doctor.installed([*wanted["dependencies"], *wanted["optional-dependencies"]["train"]])
-        monkeypatch.setattr(doctor, "installed", lambda _: {**real, "torchvision": None, **changes})
+        monkeypatch.setattr(doctor, "installed", lambda names: {**installed(names), "torchvision": None, **changes})
         monkeypatch.setattr(doctor, "ask", ask)
         return doctor.main([]), asked
 
@@ -94,11 +93,30 @@ def test_the_environment_of_these_tests_is_ready(patient, capsys):
 
 
 @pytest.mark.parametrize("version", doctor.POISONED)
-def test_a_poisoned_package_is_never_run(patient, capsys, version):
-    code, asked = patient(lightning=version)
-    assert code == 1
-    assert "training" not in asked
+def test_a_poisoned_package_is_told(patient, capsys, version):
+    assert patient(lightning=version)[0] == 1
     assert f"lightning {version} is malware" in capsys.readouterr().out
+
+
+def test_no_probe_runs_what_may_be_poisoned():
+    code = "import sys; from benchmarks import doctor; [probe() for probe in doctor.PROBES.values()]"
+    code += "; print({'lightning', 'wandb', 'torchmetrics'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_what_a_package_misses_is_told(patient, capsys):
+    assert patient(protobuf=None)[0] == 1  # which wandb asks for
+    assert "protobuf is missing: run make setup" in capsys.readouterr().out
+
+
+def test_packages_ask_for_the_extras_that_are_wanted():
+    plain, wanted = (doctor.asked_for([text]) for text in ("jsonargparse>=4.47", "jsonargparse[signatures]>=4.47"))
+    assert any(text.startswith("PyYAML") for text in plain)
+    assert not any(text.startswith("docstring-parser") for text in plain)
+    assert any(text.startswith("docstring-parser") for text in wanted)
+    assert doctor.asked_for(["no-such-package"]) == []
+    assert not any(text.startswith("pyaudio") for text in doctor.asked_for(["tinysoundfont"]))
 
 
 def test_what_cannot_be_imported_is_told_in_a_line(patient, capsys):

@@ -184,28 +184,6 @@ def test_a_resumed_run_goes_on_in_the_same_wandb_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("environment", "netrc", "mode"),
-    [
-        ({}, "", "offline"),
-        ({}, "machine github.com login me password secret", "offline"),
-        ({}, "machine api.wandb.ai login user password secret", "online"),
-        ({"WANDB_BASE_URL": "https://wandb.example.org"}, "machine api.wandb.ai login user password x", "offline"),
-        ({"WANDB_API_KEY": "secret"}, "", "online"),
-        ({"WANDB_API_KEY": "secret", "WANDB_MODE": "offline"}, "", "offline"),
-        ({"WANDB_MODE": "disabled"}, "machine api.wandb.ai login user password secret", "disabled"),
-    ],
-)
-def test_wandb_is_offline_unless_the_user_is_logged_in(tmp_path, monkeypatch, environment, netrc, mode):
-    (tmp_path / ".netrc").write_text(netrc)
-    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "NETRC"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert cli.wandb_mode() == mode
-
-
-@pytest.mark.parametrize(
     ("units", "precision"), [({}, "32-true"), ({"avx512_f": True}, "32-true"), ({"amx_bf16": True}, "bf16-mixed")]
 )
 def test_bf16_falls_back_where_it_would_be_emulated(tmp_path, monkeypatch, caplog, units, precision):
