@@ -5,15 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from common.filters import HALF_TAPS, PASSBAND, WINDOWS, half_band, mel_filters, toeplitz, wavelets
 from common.frames import FrameGrid
-
-# Cosine series of the windows, centred: w(u) = sum_i a_i cos(2 pi i u) for |u| <= 1/2.
-WINDOWS = {"hann": (0.5, 0.5), "blackmanharris": (0.35875, 0.48829, 0.14128, 0.01168)}
-
-# The half-band filter: 63 taps for 100 dB, flat to 0.198 of the rate that it halves (Kaiser's formula).
-HALF_TAPS = 31
-ATTENUATION_DB = 100.0
-PASSBAND = 0.25 - (ATTENUATION_DB - 7.95) / (2.285 * 2 * HALF_TAPS) / (4 * np.pi)
 
 # Samples that one row of the decimating matrix product makes.
 BLOCK = 32
@@ -89,7 +82,7 @@ class CQT(nn.Module):
         self.frequency = frequency
         self.grid = FrameGrid(sample_rate << input_octaves, hop_length << input_octaves)
         lengths = quality * sample_rate / frequency
-        kernels = _wavelets(lengths[-bins_per_octave:], quality, WINDOWS[window])
+        kernels = wavelets(lengths[-bins_per_octave:], quality, WINDOWS[window])
         self.margin = margin = kernels.shape[1] // 2
         # Zeros on either side of the signal, of every octave's: what the kernels and the filter reach, in whole blocks.
         self.pad = HALF_TAPS + 2 * BLOCK * max(2, -(-(margin - HALF_TAPS) // (2 * BLOCK)))
@@ -97,7 +90,7 @@ class CQT(nn.Module):
         folded = kernels[:, margin:] * np.where(np.arange(margin + 1) == 0, 0.5, 1.0)
         _constant(self, "kernels", kernels[:, None])
         _constant(self, "folded", folded)
-        _constant(self, "decimator", _toeplitz(_half_band(), BLOCK)[:, None])
+        _constant(self, "decimator", toeplitz(half_band(), BLOCK)[:, None])
         _constant(self, "lengths", lengths[:, None])
 
     @property
@@ -180,30 +173,6 @@ def _tiles(x: Tensor, taps: int, stride: int, n_frames: int | None = None) -> tu
     """
     frames = x.unfold(1, taps, stride)[:, :n_frames]
     return frames.split(max(1, TILE // (taps * len(x))) if x.device.type == "cpu" else frames.shape[1], dim=1)
-
-
-def _half_band() -> np.ndarray:
-    """Zero-phase low-pass at a quarter of the rate, (63,) taps."""
-    n = np.arange(-HALF_TAPS, HALF_TAPS + 1)
-    taps = 0.5 * np.sinc(n / 2) * np.kaiser(len(n), 0.1102 * (ATTENUATION_DB - 8.7))
-    return taps / taps.sum()
-
-
-def _toeplitz(taps: np.ndarray, rows: int) -> np.ndarray:
-    """The filter as a matrix that makes `rows` outputs, two samples apart, of one stretch of input."""
-    matrix = np.zeros((rows, len(taps) + 2 * (rows - 1)))
-    for row in range(rows):
-        matrix[row, 2 * row : 2 * row + len(taps)] = taps
-    return matrix
-
-
-def _wavelets(lengths: np.ndarray, quality: float, window: tuple[float, ...]) -> np.ndarray:
-    """Kernels of one octave, (2 * bin, tap): the real parts, then the imaginary ones."""
-    half = int(lengths.max() / 2)
-    u = np.arange(-half, half + 1) / lengths[:, None]
-    w = sum(a * np.cos(2 * np.pi * i * u) for i, a in enumerate(window)) * (np.abs(u) <= 0.5)
-    w /= w.sum(axis=1, keepdims=True)
-    return np.concatenate([w * np.cos(2 * np.pi * quality * u), -w * np.sin(2 * np.pi * quality * u)])
 
 
 class HarmonicStack(nn.Module):
@@ -348,26 +317,8 @@ class LogMel(LogSpectrogram):
         super().__init__(sample_rate, n_fft, hop_length, **spectrogram)
         if scale not in ("htk", "slaney"):
             raise ValueError(f"scale must be htk or slaney, not {scale}")
-        low, high = _hz_to_mel(np.array([fmin, fmax or sample_rate / 2]), scale)
-        corners = _mel_to_hz(np.linspace(low, high, n_mels + 2), scale)
-        low, centre, high = corners[:-2, None], corners[1:-1, None], corners[2:, None]
-        hz = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)
-        triangles = np.clip(np.minimum((hz - low) / (centre - low), (high - hz) / (high - centre)), 0, None)
-        _constant(self, "filters", triangles * (2 / (high - low) if normalise else 1))
+        triangles = mel_filters(sample_rate, n_fft, n_mels, fmin, fmax or sample_rate / 2, scale, normalise)
+        _constant(self, "filters", triangles)
 
     def _bins(self, real: Tensor, imaginary: Tensor) -> Tensor:
         return self.filters @ super()._bins(real, imaginary)
-
-
-def _hz_to_mel(hz: np.ndarray, scale: str) -> np.ndarray:
-    """HTK's formula, or the one of Slaney's Auditory Toolbox: linear to 1 kHz, then 27 steps for a factor of 6.4."""
-    if scale == "htk":
-        return 2595 * np.log10(1 + hz / 700)
-    return np.where(hz < 1000, hz * 3 / 200, 15 + 27 * np.log(np.maximum(hz, 1000) / 1000) / np.log(6.4))
-
-
-def _mel_to_hz(mel: np.ndarray, scale: str) -> np.ndarray:
-    """The inverse of `_hz_to_mel`."""
-    if scale == "htk":
-        return 700 * (10 ** (mel / 2595) - 1)
-    return np.where(mel < 15, mel * 200 / 3, 1000 * 6.4 ** ((np.maximum(mel, 15) - 15) / 27))
