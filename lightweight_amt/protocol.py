@@ -178,7 +178,8 @@ def oracle(takes: Iterable[Take], model: Model) -> dict[str, float]:
     for take in takes:
         parts = list(activations(model, iter([take.audio])))
         # 16 bits, to have many takes in memory.
-        maps = {name: np.concatenate([part[name] for part in parts], axis=1, dtype=np.float16) for name in parts[0]}
+        names = [name for name in ("onset", "frame", "offset") if name in parts[0]]
+        maps = {name: np.concatenate([part[name] for part in parts], axis=1, dtype=np.float16) for name in names}
         clips.append(Clip(maps, merge_unisons(take.notes)))
     best = {}
     for name in ("note_f1", "frame_f1"):
