@@ -37,6 +37,7 @@ class LocalLevel(Level):
     to either side. Below -100 dBFS the level is held, so that digital silence is the floor and not noise pulled up.
     """
 
+    log_floor: float
     start = (0.3, 3.0)
 
     def __init__(self, context_frames: int = 86, floor: float = 1e-7, quietest: float = 1e-10):

@@ -1,4 +1,4 @@
-"""Focal loss on logits (the paper's equation for the frame and the onset map, its code's `focal_loss`)."""
+"""Losses on logits: focal (the paper's, for the frame and the onset map), and what Basic Pitch is trained with."""
 
 import torch
 from torch.nn import functional as F
@@ -27,3 +27,24 @@ def per_frame(loss: torch.Tensor) -> torch.Tensor:
     The paper sums over everything, which ties the learning rate to the batch size and to the length of the clips.
     """
     return loss.sum(dim=1).mean()
+
+
+def basic_pitch(name: str, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The loss of Basic Pitch (Bittner et al., ICASSP 2022) for one output, a mean over its cells.
+
+    Cross-entropy with smoothed labels; for events (onsets, offsets), which are rare, the positive cells count 0.95 and
+    all the others together 0.05.
+    """
+    loss = smoothed_cross_entropy(logits, target)
+    return loss.mean() if name == "frame" else balanced_mean(loss, target >= 0.5)
+
+
+def smoothed_cross_entropy(logits: torch.Tensor, target: torch.Tensor, smoothing: float = 0.2) -> torch.Tensor:
+    """Element-wise cross-entropy with targets 0..1 drawn towards a half: 0.1..0.9."""
+    return F.binary_cross_entropy_with_logits(logits, target * (1.0 - smoothing) + 0.5 * smoothing, reduction="none")
+
+
+def balanced_mean(loss: torch.Tensor, positive: torch.Tensor, positive_weight: float = 0.95) -> torch.Tensor:
+    """Mean over the positive cells and mean over the others, weighted; a side without cells adds nothing."""
+    means = [(loss * side).sum() / side.sum().clamp(min=1) for side in (positive, ~positive)]
+    return positive_weight * means[0] + (1.0 - positive_weight) * means[1]
