@@ -1,7 +1,7 @@
 """Training of the transcription branch: step, schedule, and the score that chooses the checkpoint."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -10,11 +10,12 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from common.cli import log_figure
+from common.frames import FrameGrid
 from common.plots import piano_roll
 from lightweight_amt.data import Batch
 from lightweight_amt.decode import DecodeSettings, decode
 from lightweight_amt.evaluate import Clip, choose_settings, score_clips
-from lightweight_amt.loss import focal, per_frame
+from lightweight_amt.loss import basic_pitch, focal, per_frame
 
 
 class AMTTask(L.LightningModule):
@@ -29,6 +30,7 @@ class AMTTask(L.LightningModule):
         loss_weights: of the outputs in the sum; the keys are what is logged.
         gamma: focusing exponent of the focal loss.
         warmup: optimiser steps over which the learning rate rises; from there a cosine leads to a hundredth of it.
+        loss_function: "focal", or "basic_pitch", which has neither alpha nor gamma.
     """
 
     monitor = "val/note_f1"
@@ -42,6 +44,7 @@ class AMTTask(L.LightningModule):
         loss_weights: dict[str, float],
         gamma: float = 1.0,
         warmup: int = 200,
+        loss_function: Literal["focal", "basic_pitch"] = "focal",
     ):
         super().__init__()
         self.save_hyperparameters(logger=False)
@@ -52,27 +55,34 @@ class AMTTask(L.LightningModule):
         self.loss_weights = loss_weights
         self.gamma = gamma
         self.warmup = warmup
+        self.loss_function = loss_function
         self.settings = DecodeSettings()
         self.clips: list[Clip] = []
 
+    @property
+    def grid(self) -> FrameGrid:
+        """Clock of the frames that the data must have targets for."""
+        return self.net.grid
+
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Logits of the frames that have targets, each (batch, pitch, frame)."""
-        with torch.no_grad():
-            log_energy = self.net.log_energy(batch["audio"])  # (batch, bin, frame)
+        log_energy = self.net.log_energy(batch["audio"])  # (batch, bin, frame)
         margin = (log_energy.shape[2] - batch["frame"].shape[2]) // 2
         return self.net.transcribe(log_energy[:, :, margin : log_energy.shape[2] - margin])
 
     def loss(self, logits: dict[str, torch.Tensor], batch: Batch, stage: str) -> torch.Tensor:
         """Weighted sum of the outputs' losses; logs it and its terms."""
-        losses = {
-            name: per_frame(focal(logit.float(), batch[name], self.alpha[name], self.gamma))
-            for name, logit in logits.items()
-        }
+        losses = {name: self.output_loss(name, logit.float(), batch[name]) for name, logit in logits.items()}
         total = torch.stack([self.loss_weights[name] * loss for name, loss in losses.items()]).sum()
         options = {"batch_size": len(batch["audio"]), "on_epoch": True, "on_step": stage == "train"}
         self.log_dict({f"{stage}/{name}_loss": loss for name, loss in losses.items()}, **options)
         self.log(f"{stage}/loss", total, prog_bar=True, **options)
         return total
+
+    def output_loss(self, name: str, logit: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if self.loss_function == "basic_pitch":
+            return basic_pitch(name, logit, target)
+        return per_frame(focal(logit, target, self.alpha[name], self.gamma))
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         return self.loss(self(batch), batch, "train")
@@ -119,11 +129,15 @@ class AMTTask(L.LightningModule):
         self.settings = DecodeSettings(**checkpoint["decode"])
 
     def configure_optimizers(self):
-        optimizer = self.optimizer(self.net.parameters())
-        total = int(self.trainer.estimated_stepping_batches)
-        warmup = min(self.warmup, max(total // 10, 1))
-        rise = LinearLR(optimizer, start_factor=0.01, total_iters=warmup)
-        lr = optimizer.param_groups[0]["lr"]
-        fall = CosineAnnealingLR(optimizer, T_max=max(total - warmup, 1), eta_min=lr / 100)
-        schedule = SequentialLR(optimizer, [rise, fall], milestones=[warmup])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return warmup_cosine(self.optimizer(self.net.parameters()), self.trainer, self.warmup)
+
+
+def warmup_cosine(optimizer: torch.optim.Optimizer, trainer: L.Trainer, warmup: int) -> Any:
+    """What `configure_optimizers` returns: the rate rises over `warmup` steps, then a cosine leads to a hundredth."""
+    total = int(trainer.estimated_stepping_batches)
+    warmup = min(warmup, max(total // 10, 1))
+    rise = LinearLR(optimizer, start_factor=0.01, total_iters=warmup)
+    lr = optimizer.param_groups[0]["lr"]
+    fall = CosineAnnealingLR(optimizer, T_max=max(total - warmup, 1), eta_min=lr / 100)
+    schedule = SequentialLR(optimizer, [rise, fall], milestones=[warmup])
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

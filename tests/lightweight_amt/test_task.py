@@ -4,9 +4,11 @@ import torch
 
 from common.frames import FrameGrid
 from common.notes import Notes
+from lightweight_amt.baselines import BasicPitch
 from lightweight_amt.data import AMTDataset
 from lightweight_amt.evaluate import Clip, choose_settings, score_clips
-from lightweight_amt.model import NANO, Transcriber
+from lightweight_amt.loss import basic_pitch, focal, per_frame
+from lightweight_amt.model import NANO, PAPER, Transcriber
 from lightweight_amt.task import AMTTask
 
 
@@ -52,6 +54,35 @@ def test_a_batch_is_learnt_by_heart(task, dataset):
     scores = score_clips(clips, choose_settings(clips, task.net.grid), task.net.grid)
     assert scores["frame_f1"] >= 0.95
     assert scores["note_f1"] >= 0.95
+
+
+@pytest.mark.parametrize("name", ["focal", "basic_pitch"])
+def test_the_loss_function_is_the_one_that_was_asked_for(name, dataset):
+    weights = {"onset": 1.0, "frame": 0.5}
+    task = AMTTask(BasicPitch(), torch.optim.AdamW, {"onset": 0.06, "frame": 0.2}, weights, loss_function=name)
+    logged = {}
+    task.log = lambda *args, **options: None
+    task.log_dict = lambda values, **options: logged.update(values)
+    batch = batch_of(dataset)
+    logits = task(batch)
+    total = task.loss(logits, batch, "train")
+    for output, logit in logits.items():
+        if name == "focal":
+            expected = per_frame(focal(logit, batch[output], {"onset": 0.06, "frame": 0.2}[output]))
+        else:
+            expected = basic_pitch(output, logit, batch[output])
+        assert torch.allclose(logged[f"train/{output}_loss"], expected)
+    assert torch.allclose(total, logged["train/onset_loss"] + 0.5 * logged["train/frame_loss"])
+
+
+def test_learnable_kernels_are_trained(dataset):
+    weights = {"onset": 1.0, "frame": 0.5}
+    net = Transcriber(**PAPER | {"learnable_cqt": True})
+    task = AMTTask(net, torch.optim.AdamW, dict.fromkeys(weights, 0.5), weights)
+    task.log = task.log_dict = lambda *args, **options: None
+    batch = {name: value[:2] for name, value in batch_of(dataset).items()}
+    task.loss(task(batch), batch, "train").backward()
+    assert net.get_parameter("cqt.kernels").grad.abs().sum() > 0
 
 
 def test_thresholds_are_the_best_of_the_candidates_among_the_candidates():
