@@ -25,7 +25,7 @@ from tqdm import tqdm
 from common.compositions import CompositionError, compositions
 from common.pieces import VERSION, Piece, Recipe, content_hash, make_piece
 from common.render import RenderError, default_soundfont
-from common.storage import replacing
+from common.storage import replacing, sweep
 
 FIRST_SEED = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # seeds of a split count from here
 UNSEEN_EVERY = 3  # of the test pieces one in three has only instruments that training never hears
@@ -166,6 +166,7 @@ def build(
     if (folder / "index.json").exists():
         return Corpus(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
     recipes = plan(size, sample_rate, fonts, test_font)
     missing = [recipe for recipe in recipes if not (folder / f"{recipe.id}.json").exists()]
     needed = sum(recipe.seconds for recipe in missing) * sample_rate * BYTES_PER_SECOND

@@ -14,6 +14,7 @@ from common.corpus import SIZES, CorpusError, build, main, plan
 from common.instruments import HELD_OUT_PROGRAMS, TRAIN_PROGRAMS
 from common.pieces import FULL_SCALE, Piece, Recipe, levels, make_piece
 from common.render import default_soundfont
+from common.storage import replacing
 
 SPLITS = ("train", "validation", "test")
 ROOT = Path(__file__).parents[2]
@@ -145,8 +146,12 @@ corpus.build("tiny", root={str(tmp_path)!r}, jobs=1, progress=False)
     (folder,) = (tmp_path / "corpus").iterdir()
     finished = {path: path.stat().st_mtime_ns for path in folder.glob("[!.]*.json")}
     assert len(finished) == 2
-    built = build("tiny", root=tmp_path, jobs=1, progress=False)
-    assert contents(built.folder) == contents(tiny_corpus.folder)
+    (left,) = folder.glob(".*")
+    with replacing(folder / "other.npy") as temporary:  # of another build in the same folder
+        built = build("tiny", root=tmp_path, jobs=1, progress=False)
+        assert contents(built.folder) == contents(tiny_corpus.folder)
+        assert list(folder.glob(".*")) == [temporary]
+        assert temporary != left
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
 
 
