@@ -9,7 +9,7 @@ OUT ?=
 RUNS ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench doctor demo transcribe corpus train-amt train-amt-nano export-amt eval-amt \
+.PHONY: help setup setup-bench doctor demo transcribe corpus train-amt train-amt-nano train-timbre export-amt eval-amt \
         bench-cqt bench-transcribe bench-metrics bench-reading test check format lock clean
 
 help:  ## this list
@@ -47,11 +47,14 @@ train-amt: setup  ## train the transcription branch (bf16 on a GPU), logged to W
 train-amt-nano: setup  ## the same for the network of 9,631 parameters
 	@$(PY) -m lightweight_amt fit --config lightweight_amt/configs/nano.yaml $(ARGS)
 
+train-timbre: setup  ## train the timbre branch, which tells instruments apart
+	@$(PY) -m lightweight_amt fit-timbre $(ARGS)
+
 export-amt: setup  ## CKPT=run.ckpt NAME=base: checkpoint to safetensors and ONNX
 	@$(PY) -m lightweight_amt export $(CKPT) --name $(or $(NAME),base) $(ARGS)
 
-eval-amt: setup  ## score the shipped weights on the corpus test split, also with oracle thresholds
-	@$(PY) -m benchmarks.accuracy $(ARGS)
+eval-amt: setup  ## score the shipped weights on the corpus; DATASET=bach10 ROOT=folder: the paper's protocol
+	@$(PY) -m $(if $(DATASET),lightweight_amt evaluate --dataset $(DATASET) --root "$(ROOT)",benchmarks.accuracy) $(ARGS)
 
 bench-cqt: setup-bench  ## constant-Q transform against librosa and nnAudio
 	@$(PY) -m benchmarks.speed.cqt $(ARGS)

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+MOST_INSTRUMENTS = 15  # a MIDI file has as many channels beside the drums
 SETTINGS = ("onset_threshold", "frame_threshold", "offset_threshold", "min_length")
 
 
@@ -18,6 +19,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--model", default="base", help="base, or an exported .onnx or .safetensors file (default: base)"
     )
     parser.add_argument("--device", default="cpu", help="cpu, or cuda or mps with torch (default: cpu)")
+    parser.add_argument(
+        "--instruments",
+        type=count,
+        metavar="auto|N",
+        help="a track for each instrument: how many there are, or auto to let the program find out",
+    )
     parser.add_argument("--json", action="store_true", help="also write the notes as JSON")
     parser.add_argument("--csv", action="store_true", help="also write the notes as CSV")
     parser.add_argument("--plot", action="store_true", help="also write a picture of the piano roll")
@@ -30,6 +37,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--skip-existing", action="store_true", help="leave files alone whose MIDI is there already")
     parser.add_argument("--jobs", type=int, default=1, help="files at the same time (default: 1)")
     return parser
+
+
+def count(text: str) -> int | str:
+    if text != "auto" and (not text.isdecimal() or not 1 <= int(text) <= MOST_INSTRUMENTS):
+        raise argparse.ArgumentTypeError(f"auto, or a number from 1 to {MOST_INSTRUMENTS}, not {text!r}")
+    return text if text == "auto" else int(text)
 
 
 def transcribe_command(args: list[str]) -> int:

@@ -84,16 +84,21 @@ class AMTDataset(torch.utils.data.Dataset):
         mixture, _ = self.mixture(0, index)
         return merge_unisons(self.notes(mixture)).crop(0.0, float(self.grid.times(self.crop_frames)))
 
-    def __getitem__(self, key: tuple[int, int]) -> Batch:
-        mixture, rng = self.mixture(*key)
+    def audio(self, mixture: Multitrack, rng: np.random.Generator) -> torch.Tensor:
+        """(time,) the stems together, perhaps through the effects."""
         n_samples = (self.crop_frames + 2 * self.margin) * self.grid.hop_length
         audio = mixture.mixture()[:n_samples]
         audio = np.pad(audio, (0, n_samples - len(audio)))
         if rng.random() < self.augment:
             audio = effects.random_chain(audio, self.grid.sample_rate, rng)
+        return torch.from_numpy(audio)
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        mixture, rng = self.mixture(*key)
+        audio = self.audio(mixture, rng)
         labels = targets(self.notes(mixture), self.grid, self.crop_frames)
         onset, frame, offset = (torch.from_numpy(labels[name]) for name in ("onset", "frame", "offset"))
-        return {"audio": torch.from_numpy(audio), "onset": onset, "frame": frame, "offset": offset}
+        return {"audio": audio, "onset": onset, "frame": frame, "offset": offset}
 
 
 class AMTData(L.LightningDataModule):
@@ -113,6 +118,8 @@ class AMTData(L.LightningDataModule):
         num_workers: loader processes.
         seed: of the crops and mixtures; another seed sees other data.
     """
+
+    dataset_class = AMTDataset
 
     def __init__(
         self,
@@ -152,7 +159,7 @@ class AMTData(L.LightningDataModule):
     def dataset(self, split: str, grid: FrameGrid) -> AMTDataset:
         """The crops of one split on the grid of the network that will read them."""
         training = split == "train"
-        return AMTDataset(
+        return self.dataset_class(
             self.build().pieces(split),
             grid,
             crop_frames=self.crop_frames if training else self.validation_frames,
@@ -164,7 +171,7 @@ class AMTData(L.LightningDataModule):
 
     def setup(self, stage: str):
         trainer: Any = self.trainer
-        grid = trainer.lightning_module.net.grid
+        grid = trainer.lightning_module.grid
         self.datasets = {split: self.dataset(split, grid) for split in ("train", "validation", "test")}
 
     def train_dataloader(self):

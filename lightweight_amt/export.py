@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from dataclasses import asdict
@@ -11,56 +12,91 @@ import onnx
 import torch
 from torch import nn
 
+from common import corpus as corpora
 from common.checkpoint import export_checkpoint, load
 from common.storage import replacing
+from lightweight_amt import separation
+from lightweight_amt.clustering import STOP_RULE, StopRule, fit_stop_rule
 from lightweight_amt.decode import DecodeSettings
 from lightweight_amt.inference import WEIGHTS
+from lightweight_amt.inference import load as load_model
 from lightweight_amt.model import Transcriber
+from lightweight_amt.timbre import TimbreEncoder
 
 OPSET = 17
+RULE_MIXTURES = 40  # of each number of instruments
 
 
 class Graph(nn.Module):
-    """The network with probabilities instead of logits, as a tuple that the exporter can name."""
+    """The network with probabilities instead of logits, and the log energies that the timbre branch reads."""
 
     def __init__(self, net: Transcriber):
         super().__init__()
         self.net = net
 
     def forward(self, audio: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(torch.sigmoid(logit) for logit in self.net(audio).values())
+        log_energy = self.net.log_energy(audio)
+        return *(torch.sigmoid(logit) for logit in self.net.transcribe(log_energy).values()), log_energy
+
+
+class TimbreGraph(nn.Module):
+    """The encoder by the name that the exporter calls."""
+
+    def __init__(self, net: TimbreEncoder):
+        super().__init__()
+        self.net = net
+
+    def forward(self, log_energy: torch.Tensor) -> torch.Tensor:
+        return self.net.encode(log_energy)
 
 
 def export_onnx(net: Transcriber, path: Path, name: str, settings: DecodeSettings) -> None:
     """Write the network with its front-end as one ONNX file.
 
     The input "audio" is (1, time) float32 of any length at the grid's rate; the outputs are probabilities, named as in
-    `Transcriber`, (1, pitch, frame). What a caller must know stands in the metadata under "tutti", as JSON.
+    `Transcriber`, (1, pitch, frame), and "log_energy", (1, bin, frame). What a caller must know stands in the metadata
+    under "tutti", as JSON.
     """
-    graph = Graph(net).eval()
+    card = {
+        "name": name,
+        "sample_rate": net.grid.sample_rate,
+        "hop_length": net.grid.hop_length,
+        "context": net.context,
+        "decode": asdict(settings),
+    }
+    _write(Graph(net), torch.zeros(1, net.grid.sample_rate), "audio", [*net.outputs, "log_energy"], path, card)
+
+
+def export_timbre_onnx(net: TimbreEncoder, path: Path, name: str, rule: StopRule) -> None:
+    """Write the timbre branch: "log_energy" (1, bin, frame) -> "embedding" (1, dim, pitch, frame)."""
+    _write(
+        TimbreGraph(net),
+        torch.zeros(1, 288, 86),
+        "log_energy",
+        ["embedding"],
+        path,
+        {"name": name, "rule": asdict(rule)},
+    )
+
+
+def _write(graph: nn.Module, example: torch.Tensor, name: str, outputs: list[str], path: Path, card: dict) -> None:
+    """A graph with one input, whose last axis and that of all outputs is time."""
     with replacing(path) as temporary:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                graph,
-                (torch.zeros(1, net.grid.sample_rate),),
+                graph.eval(),
+                (example,),
                 temporary,
-                input_names=["audio"],
-                output_names=list(net.outputs),
-                dynamic_axes={"audio": {1: "time"}, **{output: {2: "frame"} for output in net.outputs}},
+                input_names=[name],
+                output_names=outputs,
+                dynamic_axes={name: {example.ndim - 1: "time"}, **{output: {-1: "frame"} for output in outputs}},
                 opset_version=OPSET,
                 # The other exporter deletes an added epsilon of 1e-8 or less, and writes a graph half as large again.
                 dynamo=False,
             )
         model = onnx.load(temporary)
         share_constants(model.graph)
-        card = {
-            "name": name,
-            "sample_rate": net.grid.sample_rate,
-            "hop_length": net.grid.hop_length,
-            "context": net.context,
-            "decode": asdict(settings),
-        }
         onnx.helper.set_model_props(model, {"tutti": json.dumps(card)})
         onnx.save(model, temporary)
 
@@ -90,6 +126,23 @@ def export(checkpoint: Path, name: str, folder: Path = WEIGHTS) -> None:
     export_onnx(net, folder / f"{name}.onnx", name, DecodeSettings(**decode))
 
 
+def export_timbre(checkpoint: Path, name: str, folder: Path, rule: StopRule = STOP_RULE) -> None:
+    """Write timbre/`name`.safetensors and .onnx from a training checkpoint of the timbre branch."""
+    path = folder / "timbre" / f"{name}.safetensors"
+    path.parent.mkdir(exist_ok=True)
+    export_checkpoint(checkpoint, TimbreEncoder, path, name=name, rule=asdict(rule))
+    net, _ = load(TimbreEncoder, path)
+    export_timbre_onnx(net, path.with_suffix(".onnx"), name, rule)
+
+
+def fit_rule(name: str, folder: Path, corpus: str, soundfonts: list[str]) -> StopRule:
+    """What tells the number of instruments with a branch just exported, from mixtures of the validation split."""
+    model = load_model(folder / f"{name}.onnx", timbre=True)
+    pieces = corpora.build(corpus, soundfonts=soundfonts, jobs=os.cpu_count()).pieces("validation")
+    heard = separation.hear_all(pieces, model, RULE_MIXTURES)
+    return fit_stop_rule([(item.vectors, item.weights, item.k) for item in heard])
+
+
 def export_command(args: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m lightweight_amt export", description=export.__doc__)
     parser.add_argument(
@@ -97,11 +150,20 @@ def export_command(args: list[str]) -> int:
     )
     parser.add_argument("--name", required=True, help="of the two files")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder (default: the shipped weights)")
+    parser.add_argument("--timbre", action="store_true", help="the checkpoint is one of fit-timbre")
+    parser.add_argument("--corpus", default="small", choices=corpora.SIZES, help="to count instruments on (--timbre)")
+    parser.add_argument("--soundfont", action="append", default=[], help="SF2 files of that; may be repeated")
     options = parser.parse_args(args)
     try:
-        export(options.checkpoint, options.name, options.out)
+        if options.timbre:
+            export_timbre(options.checkpoint, options.name, options.out)
+            rule = fit_rule(options.name, options.out, options.corpus, options.soundfont)
+            export_timbre(options.checkpoint, options.name, options.out, rule)
+        else:
+            export(options.checkpoint, options.name, options.out)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{options.out / options.name}.safetensors and .onnx written")
+    folder = options.out / "timbre" if options.timbre else options.out
+    print(f"{folder / options.name}.safetensors and .onnx written")
     return 0

@@ -21,8 +21,7 @@ from common.midi import write_midi
 from common.notes import Notes
 from common.storage import replacing
 from lightweight_amt.commands import SETTINGS
-from lightweight_amt.decode import NoteDecoder
-from lightweight_amt.inference import Model, activations, load
+from lightweight_amt.inference import Model, Transcription, activations, load
 from lightweight_amt.sonify import sonify
 
 CLIPPED = 0.999  # of full scale
@@ -52,7 +51,7 @@ def plan(options: Namespace) -> tuple[list[Job], list[sound.AudioError]]:
     Raises:
         ValueError: the command makes no sense as a whole: a threshold out of range, no such model, many files into one.
     """
-    replace(load(options.model, options.device).settings, **chosen_settings(options))
+    replace(open_model(options).settings, **chosen_settings(options))
     jobs, refused = [], []
     for path in options.audio:
         try:
@@ -77,6 +76,10 @@ def target(audio: Path, path: Path, out: Path | None) -> Path:
         return out
     inside = audio.parent.relative_to(path) if path.is_dir() else Path()
     return out / inside / f"{audio.stem}.mid"
+
+
+def open_model(options: Namespace) -> Model:
+    return load(options.model, options.device, timbre=options.instruments is not None)
 
 
 def chosen_settings(options: Namespace) -> dict[str, float]:
@@ -111,7 +114,7 @@ def outcomes(jobs: list[Job], options: Namespace, bar: tqdm) -> Iterator["Done |
     """What became of each job, or the error that stopped it, in order of completion."""
     workers = min(options.jobs, len(jobs))
     if workers < 2:
-        model = load(options.model, options.device)
+        model = open_model(options)
         for job in jobs:
             yield attempt(job, options, model, bar.update)
         return
@@ -126,7 +129,7 @@ def outcomes(jobs: list[Job], options: Namespace, bar: tqdm) -> Iterator["Done |
 def attempt(job: Job, options: Namespace, model: Model | None = None, progress=None) -> "Done | Exception":
     """What became of a job; an error is a value here, since it may have to leave a worker."""
     try:
-        return transcribe_file(job, options, model or load(options.model, options.device), progress)
+        return transcribe_file(job, options, model or open_model(options), progress)
     except (ValueError, OSError) as error:
         return error
 
@@ -164,12 +167,12 @@ def transcribe_file(job: Job, options: Namespace, model: Model, progress=None) -
     """Write the outputs of one recording."""
     rate = model.grid.sample_rate
     meter = Meter()
-    decoder = NoteDecoder(replace(model.settings, **chosen_settings(options)), model.grid)
+    transcription = Transcription(model, options.instruments, **chosen_settings(options))
     with warnings.catch_warnings(record=True) as caught:  # a recording that ends before its header says
         warnings.simplefilter("always", UserWarning)
         for part in activations(model, meter.watch(sound.blocks(job.audio, rate), progress, rate)):
-            decoder.push(**part)
-    notes = decoder.finish()
+            transcription.push(part)
+    notes = transcription.finish()
     if options.json:
         write_json(job.midi.with_suffix(".json"), notes, model.name, meter.n_samples / rate)
     if options.csv:

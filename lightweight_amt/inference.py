@@ -6,14 +6,16 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from common import audio as sound
 from common.frames import FrameGrid
 from common.notes import Notes
+from lightweight_amt.clustering import STOP_RULE, StopRule, cluster
 from lightweight_amt.decode import DecodeSettings, NoteDecoder
+from lightweight_amt.tracks import NoteVectors
 
 if TYPE_CHECKING:
     import torch
@@ -22,75 +24,99 @@ WEIGHTS = Path(__file__).parent / "weights"
 WINDOW_SECONDS = 10.0  # of new audio in each run of the network: longer is little faster and takes more memory
 
 Activations = dict[str, np.ndarray]
+Instruments = int | Literal["auto"] | None
 
 
 class Model(Protocol):
     """A trained network behind either runtime.
 
     `grid` is the clock of its frames, `context` the samples on either side that a frame depends on, `settings` the
-    thresholds that came with the weights.
+    thresholds that came with the weights, `outputs` the names of its probabilities, `rule` when to stop splitting into
+    instruments (of use with the timbre branch only).
     """
 
     name: str
     grid: FrameGrid
     context: int
     settings: DecodeSettings
+    outputs: list[str]
+    rule: StopRule
 
     def __call__(self, audio: np.ndarray) -> Activations:
-        """(time,) float32 at the grid's rate -> probabilities by output name, each (pitch, frame)."""
+        """(time,) float32 at the grid's rate -> probabilities by output name, each (pitch, frame).
+
+        With the timbre branch also "embedding", (dim, pitch, frame), of unit length over dim.
+        """
         ...
 
 
+def _session(path: Path) -> tuple[Any, dict[str, Any]]:
+    """A graph in ONNX Runtime, and the card that came with it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return session, json.loads(session.get_modelmeta().custom_metadata_map["tutti"])
+
+
 class OnnxModel:
-    """The exported graph in ONNX Runtime, constant-Q transform included."""
+    """The exported graph in ONNX Runtime, constant-Q transform included, and perhaps that of the timbre branch."""
 
-    def __init__(self, path: Path):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        card = json.loads(self.session.get_modelmeta().custom_metadata_map["tutti"])
+    def __init__(self, path: Path, timbre: Path | None = None):
+        self.session, card = _session(path)
         self.name = card["name"]
         self.grid = FrameGrid(card["sample_rate"], card["hop_length"])
         self.context = card["context"]
         self.settings = DecodeSettings(**card["decode"])
-        self.outputs = [output.name for output in self.session.get_outputs()]
+        self.outputs = [output.name for output in self.session.get_outputs() if output.name != "log_energy"]
+        self.timbre, card = _session(timbre) if timbre else (None, {})
+        self.rule = StopRule(**card["rule"]) if timbre else STOP_RULE
 
     def __call__(self, audio: np.ndarray) -> Activations:
-        values = self.session.run(self.outputs, {"audio": audio[None]})
-        return {name: np.asarray(value)[0] for name, value in zip(self.outputs, values, strict=True)}
+        names = self.outputs if self.timbre is None else [*self.outputs, "log_energy"]
+        values = dict(zip(names, self.session.run(names, {"audio": audio[None]}), strict=True))
+        if self.timbre is not None:
+            values["embedding"] = self.timbre.run(["embedding"], {"log_energy": values.pop("log_energy")})[0]
+        return {name: np.asarray(value)[0] for name, value in values.items()}
 
 
 class TorchModel:
     """The safetensors weights in torch, for a GPU."""
 
-    def __init__(self, path: Path, device: str):
+    def __init__(self, path: Path, device: str, timbre: Path | None = None):
         from common.checkpoint import load as load_checkpoint
         from lightweight_amt.model import Transcriber
+        from lightweight_amt.timbre import TimbreEncoder
 
         self.net, extra = load_checkpoint(Transcriber, path, device)
-        self.net.eval()
         self.device = device
         self.name = extra["name"]
         self.grid = self.net.grid
         self.context = self.net.context
         self.settings = DecodeSettings(**extra["decode"])
+        self.outputs: list[str] = list(self.net.outputs)
+        self.encoder, extra = load_checkpoint(TimbreEncoder, timbre, device) if timbre else (None, {})
+        self.rule = StopRule(**extra["rule"]) if timbre else STOP_RULE
 
     def __call__(self, audio: np.ndarray) -> Activations:
         import torch
 
         with torch.inference_mode():
-            logits = self.net(torch.from_numpy(audio)[None].to(self.device))
-            return {name: torch.sigmoid(logit)[0].cpu().numpy() for name, logit in logits.items()}
+            log_energy = self.net.log_energy(torch.from_numpy(audio)[None].to(self.device))
+            values = {name: torch.sigmoid(logit) for name, logit in self.net.transcribe(log_energy).items()}
+            if self.encoder is not None:
+                values["embedding"] = self.encoder.encode(log_energy)
+            return {name: value[0].cpu().numpy() for name, value in values.items()}
 
 
-def load(model: str | Path = "base", device: str = "cpu") -> Model:
+def load(model: str | Path = "base", device: str = "cpu", timbre: bool = False) -> Model:
     """The weights we ship, by name, or a file of your own.
 
     Args:
         model: "base", or the path of an exported .onnx or .safetensors file.
         device: "cpu" runs the ONNX graph and imports no torch; any other ("cuda", "mps") runs the safetensors in torch.
+        timbre: also the branch that tells instruments apart: the file of the same name in the folder `timbre` beside.
 
     Raises:
         ValueError: there is no such model.
@@ -103,7 +129,10 @@ def load(model: str | Path = "base", device: str = "cpu") -> Model:
         raise ValueError(
             f"{model}: no such model; the shipped ones are {shipped}, or give a .onnx or .safetensors file"
         )
-    return OnnxModel(path) if path.suffix == ".onnx" else TorchModel(path, device)
+    branch = path.parent / "timbre" / path.name if timbre else None
+    if branch and not branch.is_file():
+        raise ValueError(f"{branch}: no timbre branch for {model}; train and export one, or leave out --instruments")
+    return OnnxModel(path, branch) if path.suffix == ".onnx" else TorchModel(path, device, branch)
 
 
 def activations(model: Model, blocks: Iterable[np.ndarray]) -> Iterator[Activations]:
@@ -120,7 +149,48 @@ def activations(model: Model, blocks: Iterable[np.ndarray]) -> Iterator[Activati
     for window in sound.windows(blocks, length, context):
         first = window.left // hop
         count = model.grid.n_frames(len(window.audio) - window.left - window.right)
-        yield {name: values[:, first : first + count] for name, values in model(window.audio).items()}
+        yield {name: values[..., first : first + count] for name, values in model(window.audio).items()}
+
+
+class Transcription:
+    """The notes of one recording, which comes block by block.
+
+    Args:
+        model: see `load`; with the timbre branch if instruments are to be told apart.
+        instruments: how many there are, or "auto", or None for one track with all notes.
+        **thresholds: fields of `DecodeSettings` to use instead of those that came with the weights.
+    """
+
+    def __init__(self, model: Model, instruments: Instruments = None, **thresholds: float):
+        self.model = model
+        self.instruments = instruments
+        self.decoder = NoteDecoder(replace(model.settings, **thresholds), model.grid)
+        self.vectors = None if instruments is None else NoteVectors()
+
+    def push(self, activations: Activations) -> None:
+        """Take what `activations` yields."""
+        self.decoder.push(**{name: activations[name] for name in self.model.outputs})
+        if self.vectors is not None:
+            self.vectors.push(activations["frame"], activations["embedding"])
+
+    def embedded(self) -> tuple[Notes, np.ndarray, np.ndarray]:
+        """The notes in order of onset, their directions (note, dim), and how surely these are known (note,).
+
+        Raises:
+            ValueError: the instruments are not told apart here.
+        """
+        if self.vectors is None:
+            raise ValueError("there is no direction without the timbre branch: give instruments=")
+        notes = self.decoder.finish()
+        return notes, *self.vectors.vectors(notes, self.model.grid)
+
+    def finish(self) -> Notes:
+        """The notes in order of onset; `track` counts the instruments in the order in which they enter."""
+        if self.vectors is None:
+            return self.decoder.finish()
+        notes, vectors, weights = self.embedded()
+        k = self.instruments if isinstance(self.instruments, int) else None
+        return notes.replace(track=cluster(vectors, k, weights, rule=self.model.rule))
 
 
 def transcribe(
@@ -129,6 +199,7 @@ def transcribe(
     *,
     model: str | Path | Model = "base",
     device: str = "cpu",
+    instruments: Instruments = None,
     **thresholds: float,
 ) -> Notes:
     """The notes of a recording.
@@ -138,6 +209,8 @@ def transcribe(
         sample_rate: of the array in Hz; a file knows its own.
         model: the name of shipped weights, an exported file, or what `load` returned (to load once and use often).
         device: where to run, see `load`.
+        instruments: tell them apart, a track each: how many there are, or "auto". A loaded model must have the timbre
+            branch for it.
         **thresholds: fields of `DecodeSettings` to use instead of those that came with the weights.
 
     Returns:
@@ -148,17 +221,17 @@ def transcribe(
         ValueError: no such model or setting, or an array without a sample rate.
     """
     if isinstance(model, str | Path):
-        model = load(model, device)
+        model = load(model, device, timbre=instruments is not None)
     if isinstance(audio, str | Path):
         blocks = sound.blocks(audio, model.grid.sample_rate)
     else:
         if sample_rate is None:
             raise ValueError("an array does not know its sample rate: give sample_rate=")
         blocks = iter([sound.conform(_as_array(audio), sample_rate, model.grid.sample_rate)])
-    decoder = NoteDecoder(replace(model.settings, **thresholds), model.grid)
+    transcription = Transcription(model, instruments, **thresholds)
     for part in activations(model, blocks):
-        decoder.push(**part)
-    return decoder.finish()
+        transcription.push(part)
+    return transcription.finish()
 
 
 def _as_array(audio: Any) -> np.ndarray:

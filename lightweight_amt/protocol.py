@@ -232,11 +232,16 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _separate(audio: np.ndarray, sample_rate: int, n_instruments: int, model: Model) -> Notes:
+    return transcribe(audio, sample_rate, model=model, instruments=n_instruments)
+
+
 def protocol_command(args: list[str]) -> int:
     options = build_parser().parse_args(args)
     try:
-        model = load(options.model, options.device)
-        results = evaluate_dataset(options.dataset, options.root, model, with_oracle=not options.no_oracle)
+        model = load(options.model, options.device, timbre=True)
+        separator = partial(_separate, model=model)
+        results = evaluate_dataset(options.dataset, options.root, model, separator, not options.no_oracle)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

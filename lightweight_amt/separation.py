@@ -1,0 +1,102 @@
+"""How well instruments are told apart: mixtures with a known number of them, transcribed, their notes clustered."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from common.corpus import Piece
+from common.evaluation.bootstrap import bootstrap_interval
+from common.evaluation.multitrack import purity, track_scores
+from common.evaluation.notes import match_notes, note_scores
+from common.notes import Notes
+from common.stems import Multitrack
+from lightweight_amt.clustering import StopRule, cluster
+from lightweight_amt.inference import Model, Transcription, activations
+from lightweight_amt.timbre_data import MOST_INSTRUMENTS, band
+
+SECONDS = 20.0  # of a mixture
+FEWEST_NOTES = 5  # of each instrument
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A mixture as the network heard it: the notes it found, and what the timbre branch says of each.
+
+    `vectors` (note, dim) and `weights` (note,) are those of `tracks.NoteVectors`; `truth` holds the notes that were
+    played, whose track is the instrument, and `k` how many instruments there are.
+    """
+
+    notes: Notes
+    vectors: np.ndarray
+    weights: np.ndarray
+    truth: Notes
+    k: int
+
+
+def mixtures(pieces: list[Piece], k: int, count: int, seed: int = 0) -> Iterator[Multitrack]:
+    """`count` crops of random pieces with exactly `k` instruments of different programs, drums left out.
+
+    Each instrument plays FEWEST_NOTES notes or more; levels differ by 3 dB RMS. Mixture i is the same for any count.
+    """
+    for i in range(count):
+        rng = np.random.default_rng((seed, k, i))
+        while True:
+            piece = pieces[rng.integers(len(pieces))]
+            excerpt = piece.multitrack().crop(rng.uniform(0.0, max(piece.seconds - SECONDS, 0.0)), SECONDS)
+            chosen = excerpt.select(found := band(excerpt, k, rng), gains_db=rng.normal(0.0, 3.0, len(found)))
+            if len(found) == k and np.bincount(chosen.notes.track, minlength=k).min() >= FEWEST_NOTES:
+                yield chosen
+                break
+
+
+def hear(mixture: Multitrack, model: Model) -> Heard:
+    """Transcribe a mixture; the model needs its timbre branch."""
+    transcription = Transcription(model, instruments=1)
+    for part in activations(model, iter([mixture.mixture()])):
+        transcription.push(part)
+    notes, vectors, weights = transcription.embedded()
+    return Heard(notes, vectors, weights, mixture.notes, len(mixture.stems))
+
+
+def hear_all(pieces: list[Piece], model: Model, count: int, seed: int = 0) -> list[Heard]:
+    """`count` mixtures of 1, 2, ... MOST_INSTRUMENTS instruments each."""
+    wanted = [mixture for k in range(1, MOST_INSTRUMENTS + 1) for mixture in mixtures(pieces, k, count, seed)]
+    return [hear(mixture, model) for mixture in tqdm(wanted, desc="mixtures", leave=False)]
+
+
+def score(heard: Heard, rule: StopRule, seed: int = 0) -> dict[str, float]:
+    """Scores of one mixture.
+
+    purity: share of the notes that were found rightly (onset and pitch) which lie in the right track, K given;
+    track_f1: mean note F of the instruments, each against its track, K given; track_f1_estimated: K estimated;
+    note_f1: regardless of tracks, which no separation of these notes can exceed by much; k_estimated.
+    """
+    pairs = match_notes(heard.truth.intervals, heard.truth.hz, heard.notes.intervals, heard.notes.hz, offset_ratio=None)
+    given = cluster(heard.vectors, heard.k, heard.weights, seed=seed, rule=rule)
+    estimated = cluster(heard.vectors, None, heard.weights, seed=seed, rule=rule)
+    return {
+        "purity": purity(given[pairs[:, 1]], heard.truth.track[pairs[:, 0]].astype(np.int64)),
+        "track_f1": track_scores(heard.truth, heard.notes.replace(track=given))["track_f1"],
+        "track_f1_estimated": track_scores(heard.truth, heard.notes.replace(track=estimated))["track_f1"],
+        "note_f1": note_scores(heard.truth, heard.notes)["note_f1"],
+        "k_estimated": len(np.unique(estimated)),
+    }
+
+
+def summary(heard: list[Heard], rows: list[dict[str, float]]) -> dict[str, dict]:
+    """Mean of each score with its 95 % bootstrap interval, and how often K was right, for each K and for all."""
+    groups = {"all": range(len(rows))} | {
+        f"K = {k}": [i for i, item in enumerate(heard) if item.k == k] for k in sorted({item.k for item in heard})
+    }
+    result = {}
+    for name, chosen in groups.items():
+        error = np.array([rows[i]["k_estimated"] - heard[i].k for i in chosen])
+        scores = {
+            key: [round(value, 4) for value in bootstrap_interval([rows[i][key] for i in chosen])]
+            for key in ("purity", "track_f1", "track_f1_estimated", "note_f1")
+        }
+        counts = {"k_exact": float(np.mean(error == 0)), "k_within_1": float(np.mean(np.abs(error) <= 1))}
+        result[name] = {"mixtures": len(chosen), **scores, **{key: round(value, 4) for key, value in counts.items()}}
+    return result

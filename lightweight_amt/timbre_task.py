@@ -1,0 +1,137 @@
+"""Training of the timbre branch: notes of one instrument together, notes of different ones apart."""
+
+from typing import Any, Literal
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import nn
+
+from common import checkpoint
+from common.evaluation.multitrack import purity
+from lightweight_amt.clustering import spherical_kmeans
+from lightweight_amt.contrastive import affinity_mse, info_nce, sample_balanced
+from lightweight_amt.inference import WEIGHTS
+from lightweight_amt.model import Transcriber
+from lightweight_amt.task import warmup_cosine
+from lightweight_amt.timbre import note_vectors
+from lightweight_amt.timbre_data import TimbreBatch
+
+
+class TimbreTask(L.LightningModule):
+    """Trains an encoder on the log energies and the frame activations of a transcription branch that stays as it is.
+
+    Args:
+        net: has `encode`; see `lightweight_amt.timbre.TimbreEncoder`.
+        optimizer: makes the optimiser from the parameters.
+        transcriber: shipped weights by name, or a .safetensors file: the branch that is there already.
+        loss_function: "info_nce" or "affinity_mse" (deep clustering).
+        temperature: of InfoNCE.
+        note_weight: of the loss between whole notes.
+        cell_weight: of the loss between single cells, the paper's.
+        cells: at most so many cells of a clip are compared, as many of each instrument as can be.
+        warmup: optimiser steps over which the learning rate rises; from there a cosine leads to a hundredth of it.
+    """
+
+    monitor = "val/purity"
+    monitor_mode = "max"
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: OptimizerCallable,
+        transcriber: str = "base",
+        loss_function: Literal["info_nce", "affinity_mse"] = "info_nce",
+        temperature: float = 0.15,
+        note_weight: float = 1.0,
+        cell_weight: float = 0.5,
+        cells: int = 512,
+        warmup: int = 200,
+    ):
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        self.net: Any = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.optimizer = optimizer
+        self.loss_function = loss_function
+        self.temperature = temperature
+        self.note_weight = note_weight
+        self.cell_weight = cell_weight
+        self.cells = cells
+        self.warmup = warmup
+        path = WEIGHTS / f"{transcriber}.safetensors" if "." not in transcriber else transcriber
+        # In a list, so that it is no part of this module: neither trained nor saved with it.
+        self.frozen = [checkpoint.load(Transcriber, path)[0].requires_grad_(False)]
+        self.purities: list[float] = []
+
+    @property
+    def grid(self):
+        return self.frozen[0].grid
+
+    def hear(self, batch: TimbreBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log energies (batch, bin, frame) and frame activations (batch, pitch, frame) where there are labels."""
+        transcriber = self.frozen[0] = self.frozen[0].to(self.device)
+        with torch.no_grad():
+            log_energy = transcriber.log_energy(batch["audio"])
+            margin = (log_energy.shape[2] - batch["note"].shape[2]) // 2
+            log_energy = log_energy[:, :, margin : log_energy.shape[2] - margin]
+            return log_energy, torch.sigmoid(transcriber.transcribe(log_energy)["frame"].float())
+
+    def contrast(self, vectors: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        if self.loss_function == "affinity_mse":
+            return affinity_mse(vectors, nn.functional.one_hot(labels))
+        return info_nce(vectors, labels, self.temperature)
+
+    def training_step(self, batch: TimbreBatch, batch_idx: int) -> torch.Tensor:
+        log_energy, frame = self.hear(batch)
+        embeddings = self.net.encode(log_energy).float()  # (batch, dim, pitch, frame)
+        losses = []
+        for embedding, weight, note, instrument in zip(
+            embeddings, frame, batch["note"], batch["instrument"], strict=True
+        ):
+            labelled = instrument >= 0
+            vectors = note_vectors(embedding, note, weight, len(instrument))[labelled]
+            loss = self.note_weight * self.contrast(vectors, instrument[labelled])
+            if self.cell_weight:
+                cells = torch.nonzero((note >= 0) & labelled[note.clamp(min=0)])
+                labels = instrument[note[cells[:, 0], cells[:, 1]]]
+                chosen = sample_balanced(labels, self.cells)
+                pitch, time = cells[chosen].T
+                loss = loss + self.cell_weight * self.contrast(embedding[:, pitch, time].T, labels[chosen])
+            losses.append(loss)
+        total = torch.stack(losses).mean()
+        self.log("train/loss", total, prog_bar=True, batch_size=len(frame))
+        return total
+
+    def validation_step(self, batch: TimbreBatch, batch_idx: int) -> None:
+        self.evaluation_step(batch)
+
+    def test_step(self, batch: TimbreBatch, batch_idx: int) -> None:
+        self.evaluation_step(batch)
+
+    def evaluation_step(self, batch: TimbreBatch) -> None:
+        """Purity of the true notes when their number of instruments is known."""
+        log_energy, frame = self.hear(batch)
+        embeddings = self.net.encode(log_energy).float()
+        for embedding, weight, note, instrument in zip(
+            embeddings, frame, batch["note"], batch["instrument"], strict=True
+        ):
+            labelled = instrument >= 0
+            vectors = note_vectors(embedding, note, weight, len(instrument))[labelled].cpu().numpy()
+            truth = instrument[labelled].cpu().numpy()
+            k = len(np.unique(truth))
+            if k > 1:
+                self.purities.append(purity(spherical_kmeans(vectors, k), truth))
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        self.log_scores("test")
+
+    def log_scores(self, stage: str) -> None:
+        self.log(f"{stage}/purity", float(np.mean(self.purities)) if self.purities else 0.0, prog_bar=True)
+        self.purities.clear()
+
+    def configure_optimizers(self):
+        return warmup_cosine(self.optimizer(self.net.parameters()), self.trainer, self.warmup)
