@@ -40,6 +40,7 @@ class DecodeSettings:
         frame_threshold: probability from which a pitch sounds.
         offset_threshold: probability from which a peak of the offset map ends a note.
         unstruck_threshold: mean frame probability from which a note needs no onset; none: every note needs one.
+        unstruck_length: seconds that such a note lasts at least, or the tails of others would be notes.
         min_length: seconds; shorter notes are dropped.
         gap: seconds; shorter gaps within a note are bridged.
     """
@@ -48,6 +49,7 @@ class DecodeSettings:
     frame_threshold: float = 0.3
     offset_threshold: float = 0.5
     unstruck_threshold: float | None = 0.5
+    unstruck_length: float = 0.0
     min_length: float = 0.05
     gap: float = 0.05
 
@@ -236,7 +238,8 @@ def _assemble(onset, offset, start, end, settings: DecodeSettings, grid: FrameGr
     n_frames = stop["key"] - begin["key"]
     mean = (stop["total"] - begin["total"]) / np.maximum(n_frames, 1)
     since, until = (grid.times(event["key"] % STRIDE + event["shift"]) for event in (begin, stop))
-    strong = struck if settings.unstruck_threshold is None else struck | (mean >= settings.unstruck_threshold)
+    least = np.inf if settings.unstruck_threshold is None else settings.unstruck_threshold
+    strong = struck | ((mean >= least) & (until - since >= settings.unstruck_length))
     kept = strong & (n_frames > 0) & (until - since >= settings.min_length)
     begin, mean = begin[kept], mean[kept]
     return Notes.build(

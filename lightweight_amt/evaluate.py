@@ -26,6 +26,7 @@ CANDIDATES = {
     "onset_threshold": np.arange(0.1, 0.85, 0.05),
     "frame_threshold": np.arange(0.1, 0.75, 0.05),
     "unstruck_threshold": np.append(np.arange(0.3, 0.95, 0.1), 1.0),
+    "unstruck_length": np.array([0.0, 0.1, 0.2, 0.3]),
     "offset_threshold": np.append(np.arange(0.2, 0.85, 0.1), 1.0),
 }
 
@@ -61,7 +62,7 @@ def choose_settings(
     clips: list[Clip],
     grid: FrameGrid,
     start: DecodeSettings | None = None,
-    by: Sequence[str] = ("note_f1", "note_offset_f1"),
+    by: Sequence[str] = ("note_f1", "note_offset_f1", "frame_f1"),
 ) -> DecodeSettings:
     """The thresholds with the best sum of the scores `by`, found one after the other, twice round.
 

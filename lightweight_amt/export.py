@@ -7,6 +7,7 @@ import sys
 import warnings
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -118,9 +119,9 @@ def share_constants(graph: onnx.GraphProto) -> None:
             node.input[i] = renamed.get(name, name)
 
 
-def export(checkpoint: Path, name: str, folder: Path = WEIGHTS) -> None:
-    """Write `name`.safetensors and `name`.onnx from a training checkpoint, thresholds included."""
-    decode = torch.load(checkpoint, map_location="cpu", weights_only=True)["decode"]
+def export(checkpoint: Path, name: str, folder: Path = WEIGHTS, decode: dict[str, Any] | None = None) -> None:
+    """Write `name`.safetensors and `name`.onnx from a training checkpoint, with its thresholds or those of `decode`."""
+    decode = decode or torch.load(checkpoint, map_location="cpu", weights_only=True)["decode"]
     export_checkpoint(checkpoint, Transcriber, folder / f"{name}.safetensors", name=name, decode=decode)
     net, _ = load(Transcriber, folder / f"{name}.safetensors")
     export_onnx(net, folder / f"{name}.onnx", name, DecodeSettings(**decode))
@@ -150,6 +151,7 @@ def export_command(args: list[str]) -> int:
     )
     parser.add_argument("--name", required=True, help="of the two files")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder (default: the shipped weights)")
+    parser.add_argument("--decode", type=Path, help="JSON of thresholds, as `validate` writes it, instead of its own")
     parser.add_argument("--timbre", action="store_true", help="the checkpoint is one of fit-timbre")
     parser.add_argument("--corpus", default="small", choices=corpora.SIZES, help="to count instruments on (--timbre)")
     parser.add_argument("--soundfont", action="append", default=[], help="SF2 files of that; may be repeated")
@@ -160,7 +162,8 @@ def export_command(args: list[str]) -> int:
             rule = fit_rule(options.name, options.out, options.corpus, options.soundfont)
             export_timbre(options.checkpoint, options.name, options.out, rule)
         else:
-            export(options.checkpoint, options.name, options.out)
+            decode = json.loads(options.decode.read_text()) if options.decode else None
+            export(options.checkpoint, options.name, options.out, decode)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,6 +1,8 @@
 """Training of the transcription branch: step, schedule, and the score that chooses the checkpoint."""
 
+import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
@@ -12,6 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 from common.cli import log_figure
 from common.frames import FrameGrid
 from common.plots import piano_roll
+from common.storage import replacing
 from lightweight_amt.data import Batch
 from lightweight_amt.decode import DecodeSettings, decode
 from lightweight_amt.evaluate import Clip, choose_settings, score_clips
@@ -21,7 +24,8 @@ from lightweight_amt.loss import basic_pitch, focal, per_frame
 class AMTTask(L.LightningModule):
     """Trains a network whose outputs are onset, frame and (perhaps) offset logits.
 
-    The thresholds of the decoder are chosen anew at each validation and go into the checkpoint with the weights.
+    The thresholds of the decoder are chosen anew at each validation and go into the checkpoint with the weights; the
+    command `validate` writes them to decode.json in the run's folder.
 
     Args:
         net: audio in, logits by output name out; see `lightweight_amt.model.Transcriber`.
@@ -105,6 +109,10 @@ class AMTTask(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.settings = choose_settings(self.clips, self.net.grid, self.settings)
+        trainer: Any = self.trainer
+        if trainer.state.fn == "validate":  # there is no checkpoint to come that would hold them
+            with replacing(Path(trainer.default_root_dir, "decode.json")) as temporary:
+                temporary.write_text(json.dumps(asdict(self.settings)))
         self.log_picture(self.clips[0])
         self.log_scores("val")
 

@@ -260,8 +260,9 @@ def slow_pitch(onset, frame, offset, choices):
             continue
         mean = math.fsum(frame[first:last]) / (last - first)
         unstruck = choices.unstruck_threshold
-        strong = kind == "onset" or (unstruck is not None and mean >= unstruck)
-        if strong and GRID.times(stop) - GRID.times(begin) >= choices.min_length:
+        length = GRID.times(stop) - GRID.times(begin)
+        strong = kind == "onset" or (unstruck is not None and mean >= unstruck and length >= choices.unstruck_length)
+        if strong and length >= choices.min_length:
             found.append((begin, stop, mean, onset[first]))
     return found
 
@@ -291,6 +292,7 @@ some_settings = st.builds(
     frame_threshold=eighths,
     offset_threshold=eighths,
     unstruck_threshold=st.none() | eighths,
+    unstruck_length=st.sampled_from([0.0, 0.08]),
     min_length=st.sampled_from([0.0, 0.03, 0.1]),
     gap=st.sampled_from([0.0, 0.02, 0.03, 0.07]),
 )
