@@ -1,4 +1,4 @@
-"""How well instruments are told apart: mixtures with a known number of them, transcribed, their notes clustered."""
+"""Mixtures of a known number of instruments, to learn from and to score how well they are told apart."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from common.notes import Notes
 from common.stems import Multitrack
 from lightweight_amt.clustering import StopRule, cluster
 from lightweight_amt.inference import Model, Transcription, activations
-from lightweight_amt.timbre_data import MOST_INSTRUMENTS, band
 
-SECONDS = 20.0  # of a mixture
+MOST_INSTRUMENTS = 4  # in a mixture
+SECONDS = 20.0  # of a mixture that is scored
 FEWEST_NOTES = 5  # of each instrument
 
 
@@ -33,6 +33,34 @@ class Heard:
     weights: np.ndarray
     truth: Notes
     k: int
+
+
+def band(excerpt: Multitrack, most: int, rng: np.random.Generator) -> list[int]:
+    """Up to `most` stems in random order, pitched, each with notes in the excerpt and each of another program."""
+    playing = np.bincount(excerpt.notes.track, minlength=len(excerpt.stems)) > 0
+    order = rng.permutation(len(excerpt.stems)).tolist()
+    pitched = [i for i in order if playing[i] and not excerpt.stems[i].is_drum]
+    first_of = {excerpt.stems[i].program: i for i in reversed(pitched)}
+    return sorted(first_of.values(), key=pitched.index)[:most]
+
+
+def random_band(pieces: list[Piece], seconds: float, rng: np.random.Generator) -> Multitrack:
+    """A crop of up to MOST_INSTRUMENTS stems at random levels.
+
+    One time in three the stems come from two pieces, so that neither key nor rhythm tells who belongs to whom; one time
+    in three drums play along. They have no label.
+    """
+
+    def draw() -> Multitrack:
+        piece = pieces[rng.integers(len(pieces))]
+        start = rng.uniform(-0.1 * seconds, max(piece.seconds - 0.9 * seconds, 0.0))
+        return piece.multitrack().crop(start, seconds)
+
+    excerpt = Multitrack.pseudo_mix([draw(), draw()]) if rng.random() < 1 / 3 else draw()
+    chosen = band(excerpt, int(rng.integers(2, MOST_INSTRUMENTS + 1)), rng)
+    if rng.random() < 1 / 3:
+        chosen += [i for i, stem in enumerate(excerpt.stems) if stem.is_drum][:1]
+    return excerpt.select(chosen, gains_db=rng.normal(0.0, 4.0, len(chosen)))
 
 
 def mixtures(pieces: list[Piece], k: int, count: int, seed: int = 0) -> Iterator[Multitrack]:

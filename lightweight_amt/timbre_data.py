@@ -6,14 +6,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from common.corpus import Piece
 from common.frames import FrameGrid
 from common.notes import Notes
 from common.stems import Multitrack
 from lightweight_amt.data import AMTData, AMTDataset
 from lightweight_amt.decode import LOW, N_PITCHES
+from lightweight_amt.separation import random_band
 
-MOST_INSTRUMENTS = 4
 MOST_NOTES = 256  # of a clip; later ones are left out, so that all items of a batch have one shape
 SHORTEST_FRAMES = 4  # a note with fewer cells of its own says little about its instrument
 
@@ -37,34 +36,6 @@ def note_map(notes: Notes, grid: FrameGrid, n_frames: int) -> np.ndarray:
             owner[row, start:stop] = i
             players[row, start:stop] += 1
     return np.where(players == 1, owner, -1)
-
-
-def band(excerpt: Multitrack, most: int, rng: np.random.Generator) -> list[int]:
-    """Up to `most` stems in random order, pitched, each with notes in the excerpt and each of another program."""
-    playing = np.bincount(excerpt.notes.track, minlength=len(excerpt.stems)) > 0
-    order = rng.permutation(len(excerpt.stems)).tolist()
-    pitched = [i for i in order if playing[i] and not excerpt.stems[i].is_drum]
-    first_of = {excerpt.stems[i].program: i for i in reversed(pitched)}
-    return sorted(first_of.values(), key=pitched.index)[:most]
-
-
-def random_band(pieces: list[Piece], seconds: float, rng: np.random.Generator) -> Multitrack:
-    """A crop of up to MOST_INSTRUMENTS stems at random levels.
-
-    One time in three the stems come from two pieces, so that neither key nor rhythm tells who belongs to whom; one time
-    in three drums play along. They have no label.
-    """
-
-    def draw() -> Multitrack:
-        piece = pieces[rng.integers(len(pieces))]
-        start = rng.uniform(-0.1 * seconds, max(piece.seconds - 0.9 * seconds, 0.0))
-        return piece.multitrack().crop(start, seconds)
-
-    excerpt = Multitrack.pseudo_mix([draw(), draw()]) if rng.random() < 1 / 3 else draw()
-    chosen = band(excerpt, int(rng.integers(2, MOST_INSTRUMENTS + 1)), rng)
-    if rng.random() < 1 / 3:
-        chosen += [i for i, stem in enumerate(excerpt.stems) if stem.is_drum][:1]
-    return excerpt.select(chosen, gains_db=rng.normal(0.0, 4.0, len(chosen)))
 
 
 class TimbreDataset(AMTDataset):
