@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -25,19 +25,23 @@ from common import audio as sound
 from common import corpus, plots
 from common.composer import compose
 from common.compositions import load_composition
-from common.instruments import TRAIN_PROGRAMS
+from common.evaluation.multitrack import purity
+from common.instruments import PROGRAM_NAMES, TRAIN_PROGRAMS
 from common.midi import write_midi
 from common.notes import Notes
 from common.pieces import Piece, levels
 from common.render import heard, render, render_score
 from common.scores import Score
+from common.stems import Multitrack, Stem
 from common.storage import replacing
-from lightweight_amt import inference
+from lightweight_amt import inference, separation
+from lightweight_amt.clustering import StopRule, cluster
 from lightweight_amt.evaluate import score as score_notes
 from lightweight_amt.targets import merge_unisons
 
 RATE = 44100  # of the sounds on the page; the network resamples for itself
 SECONDS = 25.0
+N_SEPARATED = 3
 SEED = corpus.FIRST_SEED["test"] + 3  # of the test split: a band with drums, chosen before anything was scored
 WORK, WORK_TITLE = "beethoven/opus18no1/movement3", "Beethoven: String Quartet op. 18 no. 1, from the Scherzo"
 # A point of the loss every five steps and five scores on the way make a curve of a run that is this short.
@@ -113,6 +117,9 @@ def lightweight_amt(folder: Path, model_name: str) -> page.Section:
     with step(f"Performing and transcribing {SECONDS:g} s of Beethoven"):
         excerpt = load_composition(WORK, np.random.default_rng(SEED), "strings", seconds=SECONDS)
         quartet = listen("quartet", WORK_TITLE, excerpt, model)
+    with step(f"Telling {N_SEPARATED} instruments of the band apart"):
+        timbre = inference.load(model_name, timbre=True)
+        trio = separate(compose(SEED, "band", SECONDS, TRAIN_PROGRAMS), timbre)
     with step("Training the tiny preset"):
         run = train(folder)
     takes = [band, quartet]
@@ -125,6 +132,7 @@ def lightweight_amt(folder: Path, model_name: str) -> page.Section:
         ),
         page.card("Scores", scores_table(takes)),
         *(present(take, folder) for take in takes),
+        present_tracks(trio, timbre.rule),
         present_training(run, tiny.pieces("train")),
     ]
     return page.Section("lightweight_amt: a recording becomes notes", "\n".join(html))
@@ -178,6 +186,54 @@ def present(take: Take, folder: Path) -> str:
         page.picture(plots.piano_roll(take.estimate, take.truth, seconds), alt),
         page.side_by_side(page.player("The piece", piece), page.player("What was heard, played on a piano", echo)),
         page.download("MIDI of what was heard", midi),
+    )
+
+
+def separate(score: Score, model: inference.Model) -> separation.Heard:
+    """The first N_SEPARATED pitched instruments of a score together, transcribed with the direction of each note."""
+    parts = {part.program: part for part in reversed(score.parts) if not part.is_drum}.values()
+    chosen = replace(score, parts=tuple(parts)[-N_SEPARATED:][::-1])
+    rng = np.random.default_rng(SEED)
+    stems = render_score(chosen, model.grid.sample_rate, rng=rng)
+    stems *= levels(stems, model.grid.sample_rate, rng)[:, None].astype(np.float32)
+    return separation.hear(
+        Multitrack(
+            tuple(
+                Stem(audio, part.program, False, part.name, heard(part.notes))
+                for part, audio in zip(chosen.parts, stems, strict=True)
+            ),
+            model.grid.sample_rate,
+        ),
+        model,
+    )
+
+
+def present_tracks(trio: separation.Heard, rule: StopRule) -> str:
+    """What was heard, coloured by the track it was put into, and the directions of its notes."""
+    labels = cluster(trio.vectors, trio.k, trio.weights, rule=rule)
+    found, instrument = trio.matched()
+    share, guess = (
+        purity(labels[found], instrument),
+        len(np.unique(cluster(trio.vectors, weights=trio.weights, rule=rule))),
+    )
+    names = [PROGRAM_NAMES[trio.truth[trio.truth.track == i].program[0]] for i in range(trio.k)]
+    return page.card(
+        f"{trio.k} of its instruments, told apart",
+        page.paragraph(
+            f"{', '.join(names)} play together, and the timbre branch sorts the notes that were heard into {trio.k} "
+            f"tracks, whatever instruments they are: of the notes that were heard rightly {share:.0%} lie in the right "
+            f"track. Left to find the number of instruments by itself, it says {guess}."
+        ),
+        page.picture(
+            plots.piano_roll(trio.notes.replace(track=labels), title="What was heard, a colour for each track"),
+            f"Piano roll of {len(trio.notes)} notes in {trio.k} colours.",
+        ),
+        page.picture(
+            plots.directions(
+                {"Directions of the notes, coloured by who played them": (trio.vectors[found], instrument)}, names
+            ),
+            f"Points of {len(found)} notes in the plane of their greatest variance, coloured by instrument.",
+        ),
     )
 
 

@@ -67,6 +67,29 @@ def piano_roll(notes: Notes, reference: Notes | None = None, seconds: float | No
 
 
 @rc_context(STYLE)
+def directions(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Sequence[str]) -> Figure:
+    """Embeddings as points: each panel's own plane of greatest variance (principal components).
+
+    Args:
+        panels: title -> vectors (point, dim) and groups (point,), the index of each point's name.
+        names: of the groups, one colour each.
+    """
+    figure = Figure(figsize=(4.2 * len(panels), 3.6), layout="constrained")
+    for axes, (title, (vectors, groups)) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        centred = vectors - vectors.mean(axis=0) if len(vectors) else vectors
+        points = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T if len(vectors) > 1 else centred[:, :2]
+        for i, colour in enumerate(_colours(len(names))):
+            drawn = points[groups == i]
+            axes.scatter(*drawn.T, s=12, color=colour, alpha=0.7, linewidths=0, label=names[i])
+        axes.set(title=title, xticks=[], yticks=[], aspect="equal")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    return figure
+
+
+@rc_context(STYLE)
 def learning_curve(rows: Sequence[Mapping[str, str]], panels: Mapping[str, Sequence[str]]) -> Figure:
     """What a training run logged, a panel for each quantity.
 
@@ -129,11 +152,16 @@ def _draw_comparison(figure: Figure, axes: Axes, notes: Notes, truth: Notes) -> 
 
 def _draw_tracks(figure: Figure, axes: Axes, notes: Notes) -> None:
     tracks = np.unique(notes.track)
-    for track, colour in zip(tracks, PALETTE(np.linspace(0.0, 0.9, len(tracks))), strict=True):
+    named = len(np.unique(notes.program)) > 1  # else nobody knows what they are, only that they differ
+    for track, colour in zip(tracks, _colours(len(tracks)), strict=True):
         drawn = notes[notes.track == track]
-        label = f"{track + 1} {PROGRAM_NAMES[drawn.program[0]]}"
+        label = f"{track + 1} {PROGRAM_NAMES[drawn.program[0]]}" if named else f"instrument {track + 1}"
         _bars(axes, drawn.onset, drawn.offset, drawn.pitch, 0.8, label=label, facecolor=colour)
     _legend(figure)
+
+
+def _colours(count: int) -> np.ndarray:
+    return PALETTE(np.linspace(0.0, 0.9, count))
 
 
 def _draw_confidence(figure: Figure, axes: Axes, notes: Notes) -> None:

@@ -34,6 +34,12 @@ class Heard:
     truth: Notes
     k: int
 
+    def matched(self) -> tuple[np.ndarray, np.ndarray]:
+        """Index of each note that was found rightly (onset and pitch), and the instrument that plays it."""
+        intervals, truth = self.notes.intervals, self.truth
+        pairs = match_notes(truth.intervals, truth.hz, intervals, self.notes.hz, offset_ratio=None)
+        return pairs[:, 1], truth.track[pairs[:, 0]].astype(np.int64)
+
 
 def band(excerpt: Multitrack, most: int, rng: np.random.Generator) -> list[int]:
     """Up to `most` stems in random order, pitched, each with notes in the excerpt and each of another program."""
@@ -101,11 +107,11 @@ def score(heard: Heard, rule: StopRule, seed: int = 0) -> dict[str, float]:
     track_f1: mean note F of the instruments, each against its track, K given; track_f1_estimated: K estimated;
     note_f1: regardless of tracks, which no separation of these notes can exceed by much; k_estimated.
     """
-    pairs = match_notes(heard.truth.intervals, heard.truth.hz, heard.notes.intervals, heard.notes.hz, offset_ratio=None)
+    found, instrument = heard.matched()
     given = cluster(heard.vectors, heard.k, heard.weights, seed=seed, rule=rule)
     estimated = cluster(heard.vectors, None, heard.weights, seed=seed, rule=rule)
     return {
-        "purity": purity(given[pairs[:, 1]], heard.truth.track[pairs[:, 0]].astype(np.int64)),
+        "purity": purity(given[found], instrument),
         "track_f1": track_scores(heard.truth, heard.notes.replace(track=given))["track_f1"],
         "track_f1_estimated": track_scores(heard.truth, heard.notes.replace(track=estimated))["track_f1"],
         "note_f1": note_scores(heard.truth, heard.notes)["note_f1"],
