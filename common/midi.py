@@ -7,6 +7,7 @@ from pathlib import Path
 import mido
 import numpy as np
 
+from common.bends import BEND, CENTRE, RANGE_SEMITONES, wheel
 from common.instruments import PROGRAM_NAMES
 from common.notes import Notes
 from common.storage import replacing
@@ -59,7 +60,13 @@ def read_midi(path: str | Path, sustain: bool = True) -> Notes:
     return Notes.build(*(column[sounding] for column in columns), track=track).sort()
 
 
-def write_midi(path: str | Path, notes: Notes, tempo: float = 120.0, names: Mapping[int, str] | None = None) -> None:
+def write_midi(
+    path: str | Path,
+    notes: Notes,
+    tempo: float = 120.0,
+    names: Mapping[int, str] | None = None,
+    bends: np.ndarray | None = None,
+) -> None:
     """Write notes as format 1: a track with the tempo, then one for each `track`, drums on channel 10.
 
     What a MIDI track cannot hold is changed as in `Notes.without_overlaps`: a note ends where its pitch starts again,
@@ -72,6 +79,8 @@ def write_midi(path: str | Path, notes: Notes, tempo: float = 120.0, names: Mapp
         notes: times in seconds, rounded to ticks: TICKS_PER_BEAT to the beat.
         tempo: beats per minute. It moves no note, it only lays the grid of beats that a sequencer shows.
         names: `track` -> name, for those that shall not be called by their General MIDI program.
+        bends: (point,) BEND, how the pitches of the notes move; none: they stand still. Written where one note of a
+            channel sounds alone, see `common.bends.wheel`.
 
     Raises:
         MidiError: a value that MIDI has no room for.
@@ -83,23 +92,33 @@ def write_midi(path: str | Path, notes: Notes, tempo: float = 120.0, names: Mapp
     midi = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_BEAT, charset="utf-8")
     midi.add_track().append(mido.MetaMessage("set_tempo", tempo=microseconds_per_beat))
 
-    notes = notes.crop(0.0, np.inf)
-    notes = notes[notes.offset > notes.onset]
+    heard = notes.offset > np.maximum(notes.onset, 0.0)
+    bends = _checked_bends(bends, heard, path)
+    notes = notes[heard].crop(0.0, np.inf)
     _, first, part = np.unique(
         [notes.track, notes.is_drum, notes.program], axis=1, return_index=True, return_inverse=True
     )
     parts = notes[first]
     # From here on times are whole ticks, so that what overlaps is judged after the rounding.
-    start, end = np.rint(notes.intervals.T * (1e6 * TICKS_PER_BEAT / microseconds_per_beat))
+    rate = 1e6 * TICKS_PER_BEAT / microseconds_per_beat  # ticks per second
+    start, end = np.rint(notes.intervals.T * rate)
     if end.max(initial=0.0) > MAX_DELTA:
         raise MidiError(f"{path}: notes end at {notes.end:.0f} s; split them, or choose a slower tempo than {tempo}")
-    ticks = notes.replace(onset=start, offset=np.maximum(end, start + 1), track=part.reshape(-1)).without_overlaps()
+    part = part.reshape(-1)
+    ticks = notes.replace(onset=start, offset=np.maximum(end, start + 1), track=part).without_overlaps()
+    turn = np.rint(bends["seconds"] * rate)  # of the wheel
+    inside = (turn >= start[bends["note"]]) & (turn < end[bends["note"]])
 
-    for index, (head, channel) in enumerate(zip(parts.table, _channels(parts), strict=True)):
+    channels = np.array(_channels(parts), np.int64)
+    for index, (head, channel) in enumerate(zip(parts.table, channels.tolist(), strict=True)):
         name = "Drums" if head["is_drum"] else PROGRAM_NAMES[head["program"]]
         track = midi.add_track((names or {}).get(int(head["track"]), name))
         track.append(mido.Message("program_change", channel=channel, program=int(head["program"])))
-        track.extend(_messages(ticks[ticks.track == index], channel))
+        mine = inside & (part[bends["note"]] == index)
+        company = ticks[channels[ticks.track] == channel]
+        moves = wheel(turn[mine], bends["cents"][mine], company.onset, company.offset)
+        track.extend(_bend_range(channel) if len(moves[0]) else [])
+        track.extend(_messages(ticks[ticks.track == index], channel, *moves))
     with replacing(path) as temporary:
         midi.save(temporary)
 
@@ -213,15 +232,38 @@ def _channels(parts: Notes) -> list[int]:
     return channels.tolist()
 
 
-def _messages(ticks: Notes, channel: int) -> list[mido.Message]:
-    """Note-ons, and note-ons of velocity 0 for the ends, of notes whose times are ticks."""
-    time = np.concatenate([ticks.onset, ticks.offset]).astype(np.int64)
-    pitch = np.tile(ticks.pitch, 2)
-    velocity = np.concatenate([ticks.velocity, np.zeros_like(ticks.velocity)])
-    # In one tick the ends come first, or a repeated note would end where it starts.
-    order = np.lexsort((pitch, velocity > 0, time))
-    columns = (np.diff(time[order], prepend=0), pitch[order], velocity[order])
+def _checked_bends(bends: np.ndarray | None, kept: np.ndarray, path: str | Path) -> np.ndarray:
+    """The bends of the notes that are kept (note,) bool, whose indices then count those alone."""
+    if bends is None:
+        return np.empty(0, BEND)
+    finite = np.isfinite(bends["seconds"]) & np.isfinite(bends["cents"])
+    if not (finite & (bends["note"] >= 0) & (bends["note"] < len(kept))).all():
+        raise MidiError(f"{path}: a bend that is not finite or of no note; mend or leave out such bends before writing")
+    bends = bends[kept[bends["note"]]]
+    bends["note"] = (np.cumsum(kept) - 1)[bends["note"]]
+    return bends
+
+
+def _bend_range(channel: int) -> list[mido.Message]:
+    """Set how far the wheel bends: registered parameter 0, and then none, so that nothing else changes it."""
+    settings = ((101, 0), (100, 0), (6, RANGE_SEMITONES), (38, 0), (101, 127), (100, 127))
+    return [mido.Message("control_change", channel=channel, control=number, value=value) for number, value in settings]
+
+
+def _messages(ticks: Notes, channel: int, turn: np.ndarray, position: np.ndarray) -> list[mido.Message]:
+    """Note-ons, note-ons of velocity 0 for the ends, of notes whose times are ticks, and moves of the pitch wheel."""
+    time = np.concatenate([ticks.onset, ticks.offset, turn]).astype(np.int64)
+    pitch = np.concatenate([np.tile(ticks.pitch, 2), np.full(len(turn), -1)])
+    value = np.concatenate([ticks.velocity, np.zeros_like(ticks.velocity), position]).astype(np.int64)
+    # In one tick the wheel comes back first, for the notes that end; then they end, or a repeated note would end where
+    # it starts; then the wheel goes where the note that starts wants it.
+    moves = pitch < 0
+    rank = np.where(moves, np.where(value == CENTRE, 0, 2), np.where(value == 0, 1, 3))
+    order = np.lexsort((pitch, rank, time))
+    columns = (np.diff(time[order], prepend=0), pitch[order], value[order])
     return [
-        mido.Message("note_on", channel=channel, note=note, velocity=loudness, time=delta)
-        for delta, note, loudness in zip(*(column.tolist() for column in columns), strict=True)
+        mido.Message("note_on", channel=channel, note=note, velocity=number, time=delta)
+        if note >= 0
+        else mido.Message("pitchwheel", channel=channel, pitch=number, time=delta)
+        for delta, note, number in zip(*(column.tolist() for column in columns), strict=True)
     ]
