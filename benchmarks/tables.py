@@ -1,0 +1,134 @@
+"""The tables of the READMEs, written from results/*.json: `python -m benchmarks.tables`.
+
+A README says where with two comments, <!-- NAME:begin --> and <!-- NAME:end -->; what stands between them is replaced.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import harness
+from common.storage import replacing
+
+ROOT = Path(__file__).parents[1]
+SCORES = {
+    "frame_f1": "frame F",
+    "note_f1": "note F",
+    "note_offset_f1": "with offsets",
+    "purity": "purity",
+    "track_f1": "track F",
+}
+PAPER_SETS = ("BACH10 tutti", "URMP tutti", "BACH10 2-mix", "BACH10 3-mix")  # of all that paper.yaml has
+
+
+@dataclass(frozen=True)
+class Table:
+    """Which part of which README shows which result.
+
+    Args:
+        name: in the two comments.
+        readme: its path in the repository.
+        result: results/NAME.json.
+        text: the record as Markdown.
+        command: what makes the result.
+    """
+
+    name: str
+    readme: str
+    result: str
+    text: Callable[[dict], str]
+    command: str
+
+    def current(self) -> str:
+        """What the README should say."""
+        path = harness.RESULTS / f"{self.result}.json"
+        return self.text(json.loads(path.read_text())) if path.exists() else f"Not measured yet: `{self.command}`."
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def ablation(record: dict) -> str:
+    """Rows of a grid with what each changes, percent and deviation over seeds, and the paper's numbers."""
+    results, settings = record["results"], record["results"]["settings"]
+    rows = results["table"]
+    shown = [name for name in SCORES if any(name in row["scores"] for row in rows.values())]
+    sets = [name for name in PAPER_SETS if any(name in row["paper"].get("scores", ()) for row in rows.values())]
+    header = ["row", "what it is", *(SCORES[name] for name in shown), "seeds", *(f"paper: {name}" for name in sets)]
+    cells = [
+        [
+            f"`{name}`",
+            row["what"],
+            *(percent(row["scores"].get(score)) for score in shown),
+            str(len(row["seeds"])),
+            *(quoted(row["paper"], data_set) for data_set in sets),
+        ]
+        for name, row in rows.items()
+    ]
+    devices = sorted({run["processor"] if run["device"] == "cpu" else run["device"] for run in results["runs"]})
+    dates = sorted(run["date"][:10] for run in results["runs"])
+    until = "" if dates[0] == dates[-1] else f" to {dates[-1]}"
+    text = (
+        f"Percent on the test split of the embedded corpus `{settings['data.corpus']}`, mean ± standard deviation over "
+        f"seeds, after {settings['trainer.max_steps']} steps of {settings['data.batch_size']} crops of "
+        f"{settings['data.crop_frames']} frames; the best checkpoint and its thresholds are those of validation. The "
+        "paper's numbers (frame F / note F; for mixes note F clustered by notes / by frames) are of other recordings "
+        "and far longer training: compare the differences between rows, not the numbers. "
+        f"{', '.join(devices)}; {dates[0]}{until}."
+    )
+    return f"{text}\n\n{markdown(header, cells)}"
+
+
+def percent(score: dict | None) -> str:
+    if score is None:
+        return ""
+    spread = "" if score["deviation"] is None else f" ± {100 * score['deviation']:.1f}"
+    return f"{100 * score['mean']:.1f}{spread}"
+
+
+def quoted(paper: dict, data_set: str) -> str:
+    """The paper's two scores of a data set; where it trained otherwise than on synthetic clips, that is said."""
+    values = paper.get("scores", {}).get(data_set)
+    if values is None:
+        return ""
+    training = "" if paper["training"] == "synthetic" else f" ({paper['training']})"
+    return " / ".join(f"{value:.1f}" for value in values) + training
+
+
+TABLES = [
+    Table("ablation", "lightweight_amt/README.md", "ablate-amt", ablation, "make ablate-amt"),
+    Table("timbre-ablation", "lightweight_amt/README.md", "ablate-timbre", ablation, "make ablate-timbre"),
+]
+
+
+def insert(text: str, name: str, table: str) -> str:
+    """The text of a README with the table in its place.
+
+    Raises:
+        ValueError: the comments that say where are not there, or more than once.
+    """
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    parts = re.split(f"({re.escape(begin)}|{re.escape(end)})", text)
+    if parts[1::2] != [begin, end]:
+        raise ValueError(f"the README needs the line {begin} and after it {end}, each once")
+    return f"{parts[0]}{begin}\n{table}\n{end}{parts[4]}"
+
+
+def write_all() -> None:
+    """Bring the tables of all READMEs up to date."""
+    for table in TABLES:
+        path = ROOT / table.readme
+        before = path.read_text(encoding="utf-8")
+        after = insert(before, table.name, table.current())
+        if after != before:
+            with replacing(path) as temporary:
+                temporary.write_text(after, encoding="utf-8")
+            print(f"{table.readme}: table {table.name} written")
+
+
+if __name__ == "__main__":
+    write_all()

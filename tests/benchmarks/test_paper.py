@@ -1,0 +1,67 @@
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmarks.grid import Grid
+from lightweight_amt.baselines import BasicPitch, DeepClustering, OnsetsAndFrames
+from lightweight_amt.model import PAPER as PAPER_NET
+from lightweight_amt.model import Transcriber
+from lightweight_amt.protocol import PAPER
+from lightweight_amt.timbre import PaperTimbreEncoder
+
+DATA = yaml.safe_load(Path("benchmarks/paper.yaml").read_text())["lightweight_amt"]
+CONFIGS = Path("lightweight_amt/configs")
+SHEETS = [sheet for part in ("transcription", "separation") for sheet in DATA[part].values()]
+
+
+def test_every_number_is_a_pair_of_percentages_with_a_source():
+    for sheet in SHEETS:
+        assert sheet["source"]
+        for row in sheet["rows"].values():
+            assert row["name"]
+            pairs = [pair for key, pair in row.items() if key != "name"]
+            assert pairs
+            assert all(len(pair) == 2 and all(1 < value < 100 for value in pair) for pair in pairs)
+
+
+def test_rows_are_named_as_configs():
+    rows = Grid.read(Path("benchmarks/sweeps/ablate-amt.yaml")).configs
+    for sheet in DATA["transcription"].values():
+        assert sheet["rows"].keys() <= rows.keys()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_what_a_config_quotes_is_what_stands_here(path):
+    rows = {name: row for sheet in reversed(DATA["transcription"].values()) for name, row in sheet["rows"].items()}
+    quoted = re.findall(r"(BACH10 tutti|URMP tutti) (\d+\.\d)(?: frame F)? / (\d+\.\d)", path.read_text())
+    assert bool(quoted) == (path.stem in rows and path.parent.name != "timbre")
+    for data_set, frame, note in quoted:
+        assert rows[path.stem][data_set] == [float(frame), float(note)]
+
+
+def test_the_protocol_quotes_the_same_numbers():
+    ours = DATA["transcription"]["MusicNet-EM"]["rows"]["paper"] | DATA["separation"]["MusicNet-EM"]["rows"]["paper"]
+    names = {"bach10": "BACH10", "phenicx": "PHENICX", "urmp": "URMP"}
+    for data_set, kinds in PAPER.items():
+        for kind, scores in kinds.items():
+            pair = ours[names[data_set] if data_set == "phenicx" else f"{names[data_set]} {kind}"]
+            expected = {"track_f1": pair[0]} if kind.endswith("mix") else {"frame_f1": pair[0], "note_f1": pair[1]}
+            assert scores == {name: pytest.approx(value / 100) for name, value in expected.items()}
+
+
+@pytest.mark.parametrize(
+    ("row", "net"),
+    [
+        ("paper", lambda: Transcriber(**PAPER_NET)),
+        ("basic_pitch", lambda: BasicPitch(enlarged=False)),
+        ("basic_pitch_56k", lambda: BasicPitch(enlarged=True)),
+        ("onsets_frames", OnsetsAndFrames),
+        ("timbre/paper", lambda: PaperTimbreEncoder(dim=12)),
+        ("timbre/deep_clustering", lambda: DeepClustering(dim=12)),
+    ],
+)
+def test_our_networks_have_the_papers_size(row, net):
+    size = sum(parameter.numel() for parameter in net().parameters() if parameter.requires_grad)
+    assert size == DATA["facts"]["parameters"][row]["value"]
