@@ -25,6 +25,11 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="auto|N",
         help="a track for each instrument: how many there are, or auto to let the program find out",
     )
+    parser.add_argument(
+        "--pitch-bends",
+        action="store_true",
+        help="also tell how pitches move: in the MIDI where one note of a track sounds alone, and in the JSON",
+    )
     parser.add_argument("--json", action="store_true", help="also write the notes as JSON")
     parser.add_argument("--csv", action="store_true", help="also write the notes as CSV")
     parser.add_argument("--plot", action="store_true", help="also write a picture of the piano roll")

@@ -51,7 +51,7 @@ def plan(options: Namespace) -> tuple[list[Job], list[sound.AudioError]]:
     Raises:
         ValueError: the command makes no sense as a whole: a threshold out of range, no such model, many files into one.
     """
-    replace(open_model(options).settings, **chosen_settings(options))
+    open_transcription(open_model(options), options)
     jobs, refused = [], []
     for path in options.audio:
         try:
@@ -82,8 +82,9 @@ def open_model(options: Namespace) -> Model:
     return load(options.model, options.device, timbre=options.instruments is not None)
 
 
-def chosen_settings(options: Namespace) -> dict[str, float]:
-    return {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
+def open_transcription(model: Model, options: Namespace) -> Transcription:
+    settings = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
+    return Transcription(model, options.instruments, options.pitch_bends, **settings)
 
 
 def run(jobs: list[Job], options: Namespace) -> int:
@@ -167,14 +168,15 @@ def transcribe_file(job: Job, options: Namespace, model: Model, progress=None) -
     """Write the outputs of one recording."""
     rate = model.grid.sample_rate
     meter = Meter()
-    transcription = Transcription(model, options.instruments, **chosen_settings(options))
+    transcription = open_transcription(model, options)
     with warnings.catch_warnings(record=True) as caught:  # a recording that ends before its header says
         warnings.simplefilter("always", UserWarning)
         for part in activations(model, meter.watch(sound.blocks(job.audio, rate), progress, rate)):
             transcription.push(part)
     notes = transcription.finish()
+    bends = transcription.bends(notes) if options.pitch_bends else None
     if options.json:
-        write_json(job.midi.with_suffix(".json"), notes, model.name, meter.n_samples / rate)
+        write_json(job.midi.with_suffix(".json"), notes, model.name, meter.n_samples / rate, bends)
     if options.csv:
         write_csv(job.midi.with_suffix(".csv"), notes)
     if options.plot:
@@ -182,15 +184,23 @@ def transcribe_file(job: Job, options: Namespace, model: Model, progress=None) -
     if options.sonify:
         # Beside the recording, the plain name would be the recording's own.
         write_sonification(job.midi.with_name(f"{job.midi.stem}.sonified.wav"), notes, job.audio, rate)
-    write_midi(job.midi, notes)  # last: its presence says that the job is done
+    write_midi(job.midi, notes, bends=bends)  # last: its presence says that the job is done
     doubts = [str(warning.message) for warning in caught]
     doubts += [f"{job.audio}: {doubt}" for doubt in meter.doubts(notes)]
     return Done(f"{job.midi}: {len(notes)} notes", [f"warning: {doubt}" for doubt in doubts])
 
 
-def write_json(path: Path, notes: Notes, model: str, seconds: float) -> None:
-    """{"version", "model", "duration" in seconds, "notes": [{onset, offset, pitch, velocity, track, confidence}]}."""
-    rows = [dict(zip(COLUMNS, row, strict=True)) for row in table(notes)]
+def write_json(path: Path, notes: Notes, model: str, seconds: float, bends: np.ndarray | None = None) -> None:
+    """{"version", "model", "duration" in seconds, "notes": [{onset, offset, pitch, velocity, track, confidence}]}.
+
+    With bends each note also has "bends": [[seconds, cents], ...].
+    """
+    rows: list[dict] = [dict(zip(COLUMNS, row, strict=True)) for row in table(notes)]
+    if bends is not None:
+        points = np.column_stack([np.round(bends["seconds"], 5), np.round(bends["cents"].astype(np.float64), 1)])
+        first = np.searchsorted(bends["note"], np.arange(len(rows) + 1))
+        for i, row in enumerate(rows):
+            row["bends"] = points[first[i] : first[i + 1]].tolist()
     document = {"version": 1, "model": model, "duration": round(seconds, 6), "notes": rows}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(document) + "\n")

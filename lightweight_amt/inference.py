@@ -6,19 +6,23 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 import numpy as np
 
 from common import audio as sound
 from common.frames import FrameGrid
 from common.notes import Notes
+from lightweight_amt.bends import NoteBends
 from lightweight_amt.clustering import STOP_RULE, StopRule, cluster
 from lightweight_amt.decode import DecodeSettings, NoteDecoder
 from lightweight_amt.tracks import NoteVectors
+from lightweight_amt.velocity import Loudness, VelocityRule, local_level
 
 if TYPE_CHECKING:
     import torch
+
+    Audio = str | Path | np.ndarray | torch.Tensor
 
 WEIGHTS = Path(__file__).parent / "weights"
 WINDOW_SECONDS = 10.0  # of new audio in each run of the network: longer is little faster and takes more memory
@@ -32,7 +36,8 @@ class Model(Protocol):
 
     `grid` is the clock of its frames, `context` the samples on either side that a frame depends on, `settings` the
     thresholds that came with the weights, `outputs` the names of its probabilities, `rule` when to stop splitting into
-    instruments (of use with the timbre branch only).
+    instruments (of use with the timbre branch only), `velocity` how loudness becomes velocity (none: the decoder's
+    stand-in is kept), `tells_energy` whether the log energies come out beside the probabilities.
     """
 
     name: str
@@ -41,11 +46,14 @@ class Model(Protocol):
     settings: DecodeSettings
     outputs: list[str]
     rule: StopRule
+    velocity: VelocityRule | None
+    tells_energy: bool
 
     def __call__(self, audio: np.ndarray) -> Activations:
         """(time,) float32 at the grid's rate -> probabilities by output name, each (pitch, frame).
 
-        With the timbre branch also "embedding", (dim, pitch, frame), of unit length over dim.
+        If the model tells energies also "log_energy", (bin, frame), natural logarithms. With the timbre branch also
+        "embedding", (dim, pitch, frame), of unit length over dim.
         """
         ...
 
@@ -60,6 +68,11 @@ def _session(path: Path) -> tuple[Any, dict[str, Any]]:
     return session, json.loads(session.get_modelmeta().custom_metadata_map["tutti"])
 
 
+def velocity_rule(card: dict[str, Any]) -> VelocityRule | None:
+    """The rule that came with weights, if `calibrate` has written one."""
+    return VelocityRule(**card["velocity"]) if card.get("velocity") else None
+
+
 class OnnxModel:
     """The exported graph in ONNX Runtime, constant-Q transform included, and perhaps that of the timbre branch."""
 
@@ -69,20 +82,24 @@ class OnnxModel:
         self.grid = FrameGrid(card["sample_rate"], card["hop_length"])
         self.context = card["context"]
         self.settings = DecodeSettings(**card["decode"])
-        self.outputs = [output.name for output in self.session.get_outputs() if output.name != "log_energy"]
+        self.velocity = velocity_rule(card)
+        self.names = [output.name for output in self.session.get_outputs()]
+        self.outputs = [name for name in self.names if name != "log_energy"]
+        self.tells_energy = "log_energy" in self.names
         self.timbre, card = _session(timbre) if timbre else (None, {})
         self.rule = StopRule(**card["rule"]) if timbre else STOP_RULE
 
     def __call__(self, audio: np.ndarray) -> Activations:
-        names = self.outputs if self.timbre is None else [*self.outputs, "log_energy"]
-        values = dict(zip(names, self.session.run(names, {"audio": audio[None]}), strict=True))
+        values = dict(zip(self.names, self.session.run(self.names, {"audio": audio[None]}), strict=True))
         if self.timbre is not None:
-            values["embedding"] = self.timbre.run(["embedding"], {"log_energy": values.pop("log_energy")})[0]
+            values["embedding"] = self.timbre.run(["embedding"], {"log_energy": values["log_energy"]})[0]
         return {name: np.asarray(value)[0] for name, value in values.items()}
 
 
 class TorchModel:
     """The safetensors weights in torch, for a GPU."""
+
+    tells_energy = True
 
     def __init__(self, path: Path, device: str, timbre: Path | None = None):
         from common.checkpoint import load as load_checkpoint
@@ -95,6 +112,7 @@ class TorchModel:
         self.grid = self.net.grid
         self.context = self.net.context
         self.settings = DecodeSettings(**extra["decode"])
+        self.velocity = velocity_rule(extra)
         self.outputs: list[str] = list(self.net.outputs)
         self.encoder, extra = load_checkpoint(TimbreEncoder, timbre, device) if timbre else (None, {})
         self.rule = StopRule(**extra["rule"]) if timbre else STOP_RULE
@@ -107,6 +125,7 @@ class TorchModel:
             values = {name: torch.sigmoid(logit) for name, logit in self.net.transcribe(log_energy).items()}
             if self.encoder is not None:
                 values["embedding"] = self.encoder.encode(log_energy)
+            values["log_energy"] = log_energy
             return {name: value[0].cpu().numpy() for name, value in values.items()}
 
 
@@ -141,6 +160,9 @@ def activations(model: Model, blocks: Iterable[np.ndarray]) -> Iterator[Activati
     Args:
         model: see `load`.
         blocks: consecutive float32 (time,) pieces of the signal at the model's sample rate, however cut.
+
+    Yields:
+        What the model says; if it tells energies also "level", (1, frame), against which they are told.
     """
     hop = model.grid.hop_length
     length = round(WINDOW_SECONDS * model.grid.sample_rate / hop) * hop
@@ -149,7 +171,10 @@ def activations(model: Model, blocks: Iterable[np.ndarray]) -> Iterator[Activati
     for window in sound.windows(blocks, length, context):
         first = window.left // hop
         count = model.grid.n_frames(len(window.audio) - window.left - window.right)
-        yield {name: values[..., first : first + count] for name, values in model(window.audio).items()}
+        maps = model(window.audio)
+        if model.tells_energy:
+            maps["level"] = local_level(window.audio, model.grid)
+        yield {name: values[..., first : first + count] for name, values in maps.items()}
 
 
 class Transcription:
@@ -158,20 +183,39 @@ class Transcription:
     Args:
         model: see `load`; with the timbre branch if instruments are to be told apart.
         instruments: how many there are, or "auto", or None for one track with all notes.
+        pitch_bends: also listen to how the pitches of the notes move.
         **thresholds: fields of `DecodeSettings` to use instead of those that came with the weights.
+
+    Raises:
+        ValueError: no such setting, or pitch bends of a model that tells no energies.
     """
 
-    def __init__(self, model: Model, instruments: Instruments = None, **thresholds: float):
+    def __init__(self, model: Model, instruments: Instruments = None, pitch_bends: bool = False, **thresholds: float):
+        if pitch_bends and not model.tells_energy:
+            raise ValueError(f"{model.name}: no pitch bends, its graph tells no log energies; export the weights again")
         self.model = model
         self.instruments = instruments
         self.decoder = NoteDecoder(replace(model.settings, **thresholds), model.grid)
         self.vectors = None if instruments is None else NoteVectors()
+        self.loudness = None if model.velocity is None else Loudness()
+        self.pitches = NoteBends() if pitch_bends else None
 
     def push(self, activations: Activations) -> None:
         """Take what `activations` yields."""
         self.decoder.push(**{name: activations[name] for name in self.model.outputs})
         if self.vectors is not None:
             self.vectors.push(activations["frame"], activations["embedding"])
+        if self.loudness is not None:
+            self.loudness.push(activations["frame"], activations["log_energy"], activations["level"])
+        if self.pitches is not None:
+            self.pitches.push(activations["frame"], activations["log_energy"])
+
+    def _notes(self) -> Notes:
+        """The notes without their instruments."""
+        notes = self.decoder.finish()
+        if self.loudness is None or self.model.velocity is None:
+            return notes
+        return notes.replace(velocity=self.model.velocity(notes, self.loudness.of(notes, self.model.grid)))
 
     def embedded(self) -> tuple[Notes, np.ndarray, np.ndarray]:
         """The notes in order of onset, their directions (note, dim), and how surely these are known (note,).
@@ -181,27 +225,64 @@ class Transcription:
         """
         if self.vectors is None:
             raise ValueError("there is no direction without the timbre branch: give instruments=")
-        notes = self.decoder.finish()
+        notes = self._notes()
         return notes, *self.vectors.vectors(notes, self.model.grid)
 
     def finish(self) -> Notes:
         """The notes in order of onset; `track` counts the instruments in the order in which they enter."""
         if self.vectors is None:
-            return self.decoder.finish()
+            return self._notes()
         notes, vectors, weights = self.embedded()
         k = self.instruments if isinstance(self.instruments, int) else None
         return notes.replace(track=cluster(vectors, k, weights, rule=self.model.rule))
 
+    def bends(self, notes: Notes) -> np.ndarray:
+        """How the pitches of these notes, which `finish` gave, move: (point,) BEND.
 
+        Raises:
+            ValueError: nobody has listened for it.
+        """
+        if self.pitches is None:
+            raise ValueError("the bends were not listened for: give pitch_bends=True")
+        return self.pitches.of(notes, self.model.grid)
+
+
+@overload
 def transcribe(
-    audio: str | Path | np.ndarray | torch.Tensor,
+    audio: Audio,
     sample_rate: int | None = None,
     *,
     model: str | Path | Model = "base",
     device: str = "cpu",
     instruments: Instruments = None,
+    pitch_bends: Literal[False] = False,
     **thresholds: float,
-) -> Notes:
+) -> Notes: ...
+
+
+@overload
+def transcribe(
+    audio: Audio,
+    sample_rate: int | None = None,
+    *,
+    model: str | Path | Model = "base",
+    device: str = "cpu",
+    instruments: Instruments = None,
+    pitch_bends: Literal[True],
+    **thresholds: float,
+) -> tuple[Notes, np.ndarray]: ...
+
+
+def transcribe(
+    audio: Audio,
+    sample_rate: int | None = None,
+    *,
+    model: str | Path | Model = "base",
+    device: str = "cpu",
+    instruments: Instruments = None,
+    pitch_bends: bool = False,
+    **thresholds: float,
+) -> Notes | tuple[Notes, np.ndarray]:
     """The notes of a recording.
 
     Args:
@@ -211,10 +292,12 @@ def transcribe(
         device: where to run, see `load`.
         instruments: tell them apart, a track each: how many there are, or "auto". A loaded model must have the timbre
             branch for it.
+        pitch_bends: also tell how the pitches of the notes move.
         **thresholds: fields of `DecodeSettings` to use instead of those that came with the weights.
 
     Returns:
-        Notes in order of onset; times in seconds from the start of the recording.
+        Notes in order of onset; times in seconds from the start of the recording. With pitch_bends also the bends,
+        (point,) of `common.bends.BEND`, which `common.midi.write_midi` takes.
 
     Raises:
         AudioError: the audio cannot be read or used; the text names the file and the remedy.
@@ -228,10 +311,11 @@ def transcribe(
         if sample_rate is None:
             raise ValueError("an array does not know its sample rate: give sample_rate=")
         blocks = iter([sound.conform(_as_array(audio), sample_rate, model.grid.sample_rate)])
-    transcription = Transcription(model, instruments, **thresholds)
+    transcription = Transcription(model, instruments, pitch_bends, **thresholds)
     for part in activations(model, blocks):
         transcription.push(part)
-    return transcription.finish()
+    notes = transcription.finish()
+    return (notes, transcription.bends(notes)) if pitch_bends else notes
 
 
 def _as_array(audio: Any) -> np.ndarray:

@@ -62,6 +62,19 @@ def test_all_outputs_tell_the_same_notes(song, tmp_path, model):
     assert {file.name for file in out.iterdir()} == outputs
 
 
+def test_bends_are_written_when_asked_for(song, tmp_path, model):
+    path = song("noise.wav")
+    for name, *options in (("plain",), ("bent", "--pitch-bends")):
+        assert transcribe(path, "-o", tmp_path / name, "--model", model, "--json", *options) == 0
+    plain, bent = (json.loads((tmp_path / name / "noise.json").read_text()) for name in ("plain", "bent"))
+    assert [{key: value for key, value in note.items() if key != "bends"} for note in bent["notes"]] == plain["notes"]
+    assert any(note["bends"] for note in bent["notes"])
+    for note in bent["notes"]:
+        assert all(note["onset"] - 1e-4 <= seconds < note["offset"] + 1e-4 for seconds, _ in note["bends"])
+        assert all(abs(cents) <= 117 for _, cents in note["bends"])  # a semitone and half a bin
+    assert read_midi(tmp_path / "plain" / "noise.mid") == read_midi(tmp_path / "bent" / "noise.mid")
+
+
 def test_nothing_is_written_over_the_recording(song, model):
     path = song("song.wav")
     before = path.read_bytes()

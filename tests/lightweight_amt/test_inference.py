@@ -76,6 +76,24 @@ def test_an_array_needs_its_rate_and_a_model_its_name(graphs):
         transcribe(music(1.0), RATE, model="large")
 
 
+def test_bends_are_told_beside_the_same_notes(graphs):
+    audio = music(3.0)
+    notes, bends = transcribe(audio, RATE, model=graphs["ours"], pitch_bends=True)
+    assert notes == transcribe(audio, RATE, model=graphs["ours"])
+    assert len(bends)
+    assert (np.diff(bends["note"]) >= 0).all()
+    assert (bends["seconds"] >= notes.onset[bends["note"]]).all()
+    assert (bends["seconds"] < notes.offset[bends["note"]]).all()
+    with pytest.raises(ValueError, match="pitch_bends=True"):
+        inference.Transcription(graphs["ours"]).bends(notes)
+
+
+def test_bends_need_a_graph_that_tells_energies(graphs, monkeypatch):
+    monkeypatch.setattr(graphs["nano"], "tells_energy", False)
+    with pytest.raises(ValueError, match="export the weights again"):
+        transcribe(music(1.0), RATE, model=graphs["nano"], pitch_bends=True)
+
+
 def test_thresholds_come_with_the_weights_and_can_be_replaced(graphs):
     audio = music(2.0)
     assert graphs["ours"].settings.onset_threshold == 0.4
