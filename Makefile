@@ -10,7 +10,8 @@ RUNS ?= runs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-bench doctor demo transcribe corpus train-amt train-amt-nano train-timbre export-amt eval-amt \
-        bench-cqt bench-transcribe bench-metrics bench-reading test check format lock clean
+        train-amt-smoke ablate-amt ablate-timbre bench-cqt bench-transcribe bench-metrics bench-reading test check format \
+        lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -49,6 +50,15 @@ train-amt-nano: setup  ## the same for the network of 9,631 parameters
 
 train-timbre: setup  ## train the timbre branch, which tells instruments apart
 	@$(PY) -m lightweight_amt fit-timbre $(ARGS)
+
+train-amt-smoke: setup  ## does training work here, and what do the networks cost: under 90 s on 2 cores
+	@$(PY) -m benchmarks.smoke $(ARGS)
+
+ablate-amt: setup  ## every row of the paper's tables with 3 seeds, beside its numbers; Ctrl-C and again: it goes on
+	@$(PY) -m benchmarks.ablate amt $(ARGS)
+
+ablate-timbre: setup  ## the same for the timbre branch
+	@$(PY) -m benchmarks.ablate timbre $(ARGS)
 
 export-amt: setup  ## CKPT=run.ckpt NAME=base: checkpoint to safetensors and ONNX
 	@$(PY) -m lightweight_amt export $(CKPT) --name $(or $(NAME),base) $(ARGS)

@@ -237,12 +237,12 @@ def present_tracks(trio: separation.Heard, rule: StopRule) -> str:
     )
 
 
-def train(folder: Path) -> Path:
+def train(folder: Path, *options: str) -> Path:
     """Train the tiny preset with the command line that trains everything; returns the folder of the run."""
     run = folder / "lightweight_amt" / "tiny"
     shutil.rmtree(run, ignore_errors=True)  # the run of an earlier demo
     command = ["-m", "lightweight_amt", "fit", "--config", str(files("lightweight_amt") / "configs" / "tiny.yaml")]
-    command += [f"--name={run.name}", *FINER]
+    command += [f"--name={run.name}", *FINER, *options]
     print(f"  {shlex.join(['python', *command])}", flush=True)
     # Offline also for a user who is logged in: a demo does not talk to anybody's account.
     settings = {"TUTTI_RUNS": str(folder), "WANDB_MODE": "offline", "WANDB_SILENT": "true"}

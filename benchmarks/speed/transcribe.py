@@ -68,38 +68,39 @@ def concatenation(pieces: list[corpus.Piece], seconds: int, folder: Path) -> Pat
     return folder / f"{seconds}.wav"
 
 
+def time_commands(path: Path, folder: Path, rounds: int, peer: bool = True) -> dict[str, list[Usage]]:
+    """What it takes the command of each contender to transcribe a file, in fresh processes, start-up included.
+
+    Args:
+        path: the audio.
+        folder: for what they write.
+        rounds: in each round every contender runs once.
+        peer: Basic Pitch among them.
+    """
+    ours = [sys.executable, "-m", "lightweight_amt", "transcribe", str(path)]
+    contenders = {name: [*ours, "-o", f"{folder}/{name}", "--model", name] for name in MODELS}
+    if peer:
+        (folder / "peer").mkdir(exist_ok=True)
+        theirs = [sys.executable, "-c", BASIC_PITCH, "--model-serialization", "onnx", f"{folder}/peer", str(path)]
+        contenders["Basic Pitch"] = theirs
+    runs: dict[str, list[Usage]] = {name: [] for name in contenders}
+
+    def run(name: str) -> None:
+        for old in (folder / "peer").glob("*.mid"):
+            old.unlink()  # it refuses to overwrite
+        runs[name].append(alone(contenders[name]))
+
+    # `alternate` is for its order; what counts is what each process says of itself.
+    alternate({name: partial(run, name) for name in contenders}, rounds)
+    return {name: usages[1:] for name, usages in runs.items()}
+
+
 def measure_commands(files: dict[int, Path], folder: Path, rounds: int) -> tuple[dict, list]:
-    """Fresh processes, start-up included: CPU time, wall time and peak memory at each length."""
+    """CPU time, wall time and peak memory of the commands at each length."""
     results, goals = {}, []
     peaks: dict[tuple[str, int], float] = {}
     for seconds, path in files.items():
-        contenders = {
-            name: [
-                sys.executable,
-                "-m",
-                "lightweight_amt",
-                "transcribe",
-                str(path),
-                "-o",
-                f"{folder}/{name}",
-                "--model",
-                name,
-            ]
-            for name in MODELS
-        }
-        (folder / "peer").mkdir(exist_ok=True)
-        peer = [sys.executable, "-c", BASIC_PITCH, "--model-serialization", "onnx", f"{folder}/peer", str(path)]
-        contenders["Basic Pitch"] = peer
-        runs: dict[str, list[Usage]] = {name: [] for name in contenders}
-
-        def run(name: str, contenders=contenders, runs=runs) -> None:
-            for old in (folder / "peer").glob("*.mid"):
-                old.unlink()  # it refuses to overwrite
-            runs[name].append(alone(contenders[name]))
-
-        # `alternate` is for its order; what counts is what each process says of itself.
-        alternate({name: partial(run, name) for name in contenders}, rounds if seconds < 600 else min(rounds, 3))
-        runs = {name: usages[1:] for name, usages in runs.items()}
+        runs = time_commands(path, folder, rounds if seconds < 600 else min(rounds, 3))
         peak = {name: max(usage.peak_mb for usage in usages) for name, usages in runs.items()}
         peaks |= {(name, seconds): value for name, value in peak.items()}
         ratios = {name: ratio(runs, "Basic Pitch", name) for name in MODELS}
