@@ -161,7 +161,7 @@ def decode(
 
 
 def velocity(onset: np.ndarray) -> np.ndarray:
-    """MIDI velocity from the onset probability, 30 (no attack heard) to 120: a stand-in for a trained output."""
+    """MIDI velocity from the onset probability, 30 (no attack heard) to 120: where weights bring no `VelocityRule`."""
     return np.rint(30.0 + 90.0 * onset).astype(np.uint8)
 
 
