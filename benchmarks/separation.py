@@ -47,7 +47,8 @@ def hdbscan(vectors: np.ndarray) -> int:
     """How many clusters scikit-learn's HDBSCAN finds, at least one."""
     from sklearn.cluster import HDBSCAN
 
-    labels = HDBSCAN(min_cluster_size=5).fit_predict(vectors)
+    model = HDBSCAN(min_cluster_size=5, copy=True)  # pyright: ignore[reportArgumentType] -- its stub is wrong
+    labels = model.fit_predict(vectors)
     return max(len(set(labels.tolist()) - {-1}), 1)
 
 

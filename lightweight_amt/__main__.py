@@ -8,6 +8,7 @@ USAGE = """usage: python -m lightweight_amt VERB ...
   fit          train; validate, test: score a checkpoint (LightningCLI, see configs/)
   fit-timbre   train the timbre branch; validate-timbre, test-timbre: score a checkpoint of it
   export       training checkpoint -> safetensors and ONNX that `transcribe` loads
+  calibrate    fit how loudness becomes velocity, and store it with exported weights
   evaluate     score exported weights on a split of the embedded corpus, or on a public data set (--dataset, --root)
 
 `python -m lightweight_amt VERB --help` tells the options of a verb."""
@@ -24,6 +25,10 @@ def main(args: list[str] | None = None) -> int:
         from lightweight_amt.export import export_command
 
         return export_command(rest)
+    if verb == "calibrate":
+        from lightweight_amt.calibrate import calibrate_command
+
+        return calibrate_command(rest)
     if verb == "evaluate":
         from lightweight_amt.evaluate import evaluate_command
         from lightweight_amt.protocol import protocol_command

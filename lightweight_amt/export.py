@@ -121,10 +121,12 @@ def share_constants(graph: onnx.GraphProto) -> None:
 
 def export(checkpoint: Path, name: str, folder: Path = WEIGHTS, decode: dict[str, Any] | None = None) -> None:
     """Write `name`.safetensors and `name`.onnx from a training checkpoint, with its thresholds or those of `decode`."""
-    decode = decode or torch.load(checkpoint, map_location="cpu", weights_only=True)["decode"]
-    export_checkpoint(checkpoint, Transcriber, folder / f"{name}.safetensors", name=name, decode=decode)
-    net, _ = load(Transcriber, folder / f"{name}.safetensors")
-    export_onnx(net, folder / f"{name}.onnx", name, DecodeSettings(**decode))
+    own: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)["decode"]
+    settings = DecodeSettings(**(decode or own))
+    path = folder / f"{name}.safetensors"
+    export_checkpoint(checkpoint, Transcriber, path, name=name, decode=asdict(settings))
+    net, _ = load(Transcriber, path)
+    export_onnx(net, path.with_suffix(".onnx"), name, settings)
 
 
 def export_timbre(checkpoint: Path, name: str, folder: Path, rule: StopRule = STOP_RULE) -> None:
