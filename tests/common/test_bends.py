@@ -102,7 +102,7 @@ def bent_pieces(draw) -> tuple[Notes, np.ndarray]:
 
 
 @given(bent_pieces())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_wheel_is_at_rest_when_a_note_ends_and_while_two_sound(song, piece):
     notes, points = piece
     write_midi(song, notes)
