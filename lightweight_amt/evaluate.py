@@ -128,7 +128,7 @@ def hear(piece: corpora.Piece, model: Model) -> Clip:
     """A whole piece as a clip; its activations are kept with 16 bits, to have many pieces in memory."""
     audio = sound.conform(piece.multitrack().mixture(), piece.sample_rate, model.grid.sample_rate)
     parts = list(activations(model, iter([audio])))
-    maps = {name: np.concatenate([part[name] for part in parts], axis=1, dtype=np.float16) for name in parts[0]}
+    maps = {name: np.concatenate([part[name] for part in parts], axis=1, dtype=np.float16) for name in model.outputs}
     return Clip(maps, merge_unisons(piece.notes))
 
 

@@ -25,18 +25,23 @@ from lightweight_amt.model import Transcriber
 from lightweight_amt.timbre import TimbreEncoder
 
 OPSET = 17
+N_BINS = 288  # of the constant-Q transform
 RULE_MIXTURES = 40  # of each number of instruments
 
 
 class Graph(nn.Module):
-    """The network with probabilities instead of logits, and the log energies that the timbre branch reads."""
+    """The network with probabilities instead of logits, and the log energies that the timbre branch reads.
+
+    The front-end needs more of the audio around a frame than the convolutions need frames, so these see only those that
+    are asked for.
+    """
 
     def __init__(self, net: Transcriber):
         super().__init__()
         self.net = net
 
-    def forward(self, audio: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        log_energy = self.net.log_energy(audio)
+    def forward(self, audio: torch.Tensor, frames: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        log_energy = self.net.log_energy(audio).index_select(2, frames)
         return *(torch.sigmoid(logit) for logit in self.net.transcribe(log_energy).values()), log_energy
 
 
@@ -54,44 +59,41 @@ class TimbreGraph(nn.Module):
 def export_onnx(net: Transcriber, path: Path, name: str, settings: DecodeSettings) -> None:
     """Write the network with its front-end as one ONNX file.
 
-    The input "audio" is (1, time) float32 of any length at the grid's rate; the outputs are probabilities, named as in
-    `Transcriber`, (1, pitch, frame), and "log_energy", (1, bin, frame). What a caller must know stands in the metadata
-    under "tutti", as JSON.
+    The input "audio" is (1, time) float32 of any length at the grid's rate, "frames" (frame,) int64 those of its frames
+    that are wanted, one after the other; the outputs are probabilities, named as in `Transcriber`, (1, pitch, frame),
+    and "log_energy", (1, bin, frame). What a caller must know stands in the metadata under "tutti", as JSON.
     """
     card = {
         "name": name,
         "sample_rate": net.grid.sample_rate,
         "hop_length": net.grid.hop_length,
         "context": net.context,
+        "reach": net.trunk.reach,
         "decode": asdict(settings),
     }
-    _write(Graph(net), torch.zeros(1, net.grid.sample_rate), "audio", [*net.outputs, "log_energy"], path, card)
+    inputs = {"audio": torch.zeros(1, net.grid.sample_rate), "frames": torch.arange(80)}
+    _write(Graph(net), inputs, [*net.outputs, "log_energy"], path, card)
 
 
 def export_timbre_onnx(net: TimbreEncoder, path: Path, name: str, rule: StopRule) -> None:
     """Write the timbre branch: "log_energy" (1, bin, frame) -> "embedding" (1, dim, pitch, frame)."""
-    _write(
-        TimbreGraph(net),
-        torch.zeros(1, 288, 86),
-        "log_energy",
-        ["embedding"],
-        path,
-        {"name": name, "rule": asdict(rule)},
-    )
+    inputs = {"log_energy": torch.zeros(1, N_BINS, 86)}
+    _write(TimbreGraph(net), inputs, ["embedding"], path, {"name": name, "rule": asdict(rule)})
 
 
-def _write(graph: nn.Module, example: torch.Tensor, name: str, outputs: list[str], path: Path, card: dict) -> None:
-    """A graph with one input, whose last axis and that of all outputs is time."""
+def _write(graph: nn.Module, inputs: dict[str, torch.Tensor], outputs: list[str], path: Path, card: dict) -> None:
+    """A graph of which the last axis of everything is time, of any length."""
+    axes = {name: {example.ndim - 1: name} for name, example in inputs.items()}
     with replacing(path) as temporary:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 graph.eval(),
-                (example,),
+                tuple(inputs.values()),
                 temporary,
-                input_names=[name],
+                input_names=list(inputs),
                 output_names=outputs,
-                dynamic_axes={name: {example.ndim - 1: "time"}, **{output: {-1: "frame"} for output in outputs}},
+                dynamic_axes={**axes, **{output: {-1: "frame"} for output in outputs}},
                 opset_version=OPSET,
                 # The other exporter deletes an added epsilon of 1e-8 or less, and writes a graph half as large again.
                 dynamo=False,

@@ -25,32 +25,37 @@ if TYPE_CHECKING:
     Audio = str | Path | np.ndarray | torch.Tensor
 
 WEIGHTS = Path(__file__).parent / "weights"
-WINDOW_SECONDS = 10.0  # of new audio in each run of the network: longer is little faster and takes more memory
+WINDOW_SECONDS = 6.0  # of new audio in each run of the network: longer is little faster and takes more memory
 
 Activations = dict[str, np.ndarray]
+ALL = slice(None)
 Instruments = int | Literal["auto"] | None
 
 
 class Model(Protocol):
     """A trained network behind either runtime.
 
-    `grid` is the clock of its frames, `context` the samples on either side that a frame depends on, `settings` the
-    thresholds that came with the weights, `outputs` the names of its probabilities, `rule` when to stop splitting into
-    instruments (of use with the timbre branch only), `velocity` how loudness becomes velocity (none: the decoder's
-    stand-in is kept), `tells_energy` whether the log energies come out beside the probabilities.
+    `grid` is the clock of its frames, `context` the samples on either side that a frame depends on, `reach` the frames
+    on either side that the convolutions see, `settings` the thresholds that came with the weights, `outputs` the names
+    of its probabilities, `rule` when to stop splitting into instruments (of use with the timbre branch only),
+    `velocity` how loudness becomes velocity (none: the decoder's stand-in is kept), `tells_energy` whether the log
+    energies come out beside the probabilities.
     """
 
     name: str
     grid: FrameGrid
     context: int
+    reach: int
     settings: DecodeSettings
     outputs: list[str]
     rule: StopRule
     velocity: VelocityRule | None
     tells_energy: bool
 
-    def __call__(self, audio: np.ndarray) -> Activations:
-        """(time,) float32 at the grid's rate -> probabilities by output name, each (pitch, frame).
+    def __call__(self, audio: np.ndarray, frames: slice = ALL) -> Activations:
+        """(time,) float32 at the grid's rate -> probabilities by output name, each (pitch, frame), of these frames.
+
+        The convolutions see no other frames: what lies within `reach` of a cut is not as it is in the whole.
 
         If the model tells energies also "log_energy", (bin, frame), natural logarithms. With the timbre branch also
         "embedding", (dim, pitch, frame), of unit length over dim.
@@ -81,6 +86,7 @@ class OnnxModel:
         self.name = card["name"]
         self.grid = FrameGrid(card["sample_rate"], card["hop_length"])
         self.context = card["context"]
+        self.reach = card["reach"]
         self.settings = DecodeSettings(**card["decode"])
         self.velocity = velocity_rule(card)
         self.names = [output.name for output in self.session.get_outputs()]
@@ -89,8 +95,10 @@ class OnnxModel:
         self.timbre, card = _session(timbre) if timbre else (None, {})
         self.rule = StopRule(**card["rule"]) if timbre else STOP_RULE
 
-    def __call__(self, audio: np.ndarray) -> Activations:
-        values = dict(zip(self.names, self.session.run(self.names, {"audio": audio[None]}), strict=True))
+    def __call__(self, audio: np.ndarray, frames: slice = ALL) -> Activations:
+        wanted = np.arange(self.grid.n_frames(len(audio)))[frames]
+        maps = self.session.run(self.names, {"audio": audio[None], "frames": wanted})
+        values = dict(zip(self.names, maps, strict=True))
         if self.timbre is not None:
             values["embedding"] = self.timbre.run(["embedding"], {"log_energy": values["log_energy"]})[0]
         return {name: np.asarray(value)[0] for name, value in values.items()}
@@ -111,17 +119,18 @@ class TorchModel:
         self.name = extra["name"]
         self.grid = self.net.grid
         self.context = self.net.context
+        self.reach = self.net.trunk.reach
         self.settings = DecodeSettings(**extra["decode"])
         self.velocity = velocity_rule(extra)
         self.outputs: list[str] = list(self.net.outputs)
         self.encoder, extra = load_checkpoint(TimbreEncoder, timbre, device) if timbre else (None, {})
         self.rule = StopRule(**extra["rule"]) if timbre else STOP_RULE
 
-    def __call__(self, audio: np.ndarray) -> Activations:
+    def __call__(self, audio: np.ndarray, frames: slice = ALL) -> Activations:
         import torch
 
         with torch.inference_mode():
-            log_energy = self.net.log_energy(torch.from_numpy(audio)[None].to(self.device))
+            log_energy = self.net.log_energy(torch.from_numpy(audio)[None].to(self.device))[..., frames]
             values = {name: torch.sigmoid(logit) for name, logit in self.net.transcribe(log_energy).items()}
             if self.encoder is not None:
                 values["embedding"] = self.encoder.encode(log_energy)
@@ -171,10 +180,11 @@ def activations(model: Model, blocks: Iterable[np.ndarray]) -> Iterator[Activati
     for window in sound.windows(blocks, length, context):
         first = window.left // hop
         count = model.grid.n_frames(len(window.audio) - window.left - window.right)
-        maps = model(window.audio)
+        seen = slice(max(first - model.reach, 0), first + count + model.reach)
+        maps = model(window.audio, seen)
         if model.tells_energy:
-            maps["level"] = local_level(window.audio, model.grid)
-        yield {name: values[..., first : first + count] for name, values in maps.items()}
+            maps["level"] = local_level(window.audio, model.grid)[..., seen]
+        yield {name: values[..., first - seen.start :][..., :count] for name, values in maps.items()}
 
 
 class Transcription:

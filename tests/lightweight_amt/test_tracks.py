@@ -3,8 +3,9 @@ import pytest
 
 from common.frames import FrameGrid
 from common.notes import Notes
+from lightweight_amt.cells import SOUNDING
 from lightweight_amt.decode import LOW, N_PITCHES
-from lightweight_amt.tracks import SOUNDING, NoteVectors
+from lightweight_amt.tracks import NoteVectors
 
 GRID = FrameGrid(22050, 256)
 
