@@ -10,7 +10,7 @@ RUNS ?= runs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-bench doctor demo transcribe corpus train-amt train-amt-nano train-timbre export-amt eval-amt \
-        train-amt-smoke ablate-amt ablate-timbre bench-cqt bench-transcribe bench-metrics bench-reading test check format \
+        train-amt-smoke ablate-amt ablate-timbre bench-cqt bench-transcribe bench-metrics bench-reading bench-cluster bench-separation test check format \
         lock clean
 
 help:  ## this list
@@ -66,6 +66,9 @@ export-amt: setup  ## CKPT=run.ckpt NAME=base: checkpoint to safetensors and ONN
 eval-amt: setup  ## score the shipped weights on the corpus; DATASET=bach10 ROOT=folder: the paper's protocol
 	@$(PY) -m $(if $(DATASET),lightweight_amt evaluate --dataset $(DATASET) --root "$(ROOT)",benchmarks.accuracy) $(ARGS)
 
+bench-separation: setup  ## instruments told apart: purity, track F, their number, against simple rules
+	@$(PY) -m benchmarks.separation $(ARGS)
+
 bench-cqt: setup-bench  ## constant-Q transform against librosa and nnAudio
 	@$(PY) -m benchmarks.speed.cqt $(ARGS)
 
@@ -77,6 +80,9 @@ bench-metrics: setup  ## note and frame scores against mir_eval
 
 bench-reading: setup  ## random mixes from our memory map against FLAC
 	@$(PY) -m benchmarks.speed.reading $(ARGS)
+
+bench-cluster: setup  ## notes to tracks against dense spectral clustering, and K against silhouette, eigengap, HDBSCAN
+	@$(PY) -m benchmarks.speed.cluster $(ARGS)
 
 test: setup  ## the tests, at most 10 minutes on 2 cores
 	@$(PY) -m pytest $(ARGS)
