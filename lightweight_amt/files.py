@@ -181,10 +181,13 @@ def transcribe_file(job: Job, options: Namespace, model: Model, progress=None) -
         write_csv(job.midi.with_suffix(".csv"), notes)
     if options.plot:
         write_plot(job.midi.with_suffix(".png"), notes, job.audio.name, meter.n_samples / rate)
+        if transcription.directions is not None:
+            write_directions(job.midi.with_suffix(".timbre.png"), notes, transcription.directions)
     if options.sonify:
         # Beside the recording, the plain name would be the recording's own.
         write_sonification(job.midi.with_name(f"{job.midi.stem}.sonified.wav"), notes, job.audio, rate)
-    write_midi(job.midi, notes, bends=bends)  # last: its presence says that the job is done
+    names = None if options.instruments is None else {i: f"instrument {i + 1}" for i in set(notes.track.tolist())}
+    write_midi(job.midi, notes, names=names, bends=bends)  # last: its presence says that the job is done
     doubts = [str(warning.message) for warning in caught]
     doubts += [f"{job.audio}: {doubt}" for doubt in meter.doubts(notes)]
     return Done(f"{job.midi}: {len(notes)} notes", [f"warning: {doubt}" for doubt in doubts])
@@ -226,6 +229,15 @@ def write_plot(path: Path, notes: Notes, title: str, seconds: float) -> None:
 
     with replacing(path) as temporary:
         plots.piano_roll(notes, seconds=seconds, title=title).savefig(temporary)
+
+
+def write_directions(path: Path, notes: Notes, vectors: np.ndarray) -> None:
+    """The notes as the timbre branch sees them, in the colours of their tracks."""
+    from common import plots
+
+    names = [f"instrument {i + 1}" for i in range(int(notes.track.max(initial=0)) + 1)]
+    with replacing(path) as temporary:
+        plots.directions({"the notes by their timbre": (vectors, notes.track)}, names).savefig(temporary)
 
 
 def write_sonification(path: Path, notes: Notes, audio: Path, sample_rate: int) -> None:

@@ -207,6 +207,7 @@ class Transcription:
         self.instruments = instruments
         self.decoder = NoteDecoder(replace(model.settings, **thresholds), model.grid)
         self.vectors = None if instruments is None else NoteVectors()
+        self.directions: np.ndarray | None = None  # (note, dim) of the notes that `finish` gave, if they are told apart
         self.loudness = None if model.velocity is None else Loudness()
         self.pitches = NoteBends() if pitch_bends else None
 
@@ -242,9 +243,9 @@ class Transcription:
         """The notes in order of onset; `track` counts the instruments in the order in which they enter."""
         if self.vectors is None:
             return self._notes()
-        notes, vectors, weights = self.embedded()
+        notes, self.directions, weights = self.embedded()
         k = self.instruments if isinstance(self.instruments, int) else None
-        return notes.replace(track=cluster(vectors, k, weights, rule=self.model.rule))
+        return notes.replace(track=cluster(self.directions, k, weights, rule=self.model.rule))
 
     def bends(self, notes: Notes) -> np.ndarray:
         """How the pitches of these notes, which `finish` gave, move: (point,) BEND.

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from common.notes import Notes
-from common.plots import FOUND, GHOST, MAX_WIDTH, learning_curve, piano_roll
+from common.plots import FOUND, GHOST, MAX_WIDTH, directions, learning_curve, piano_roll
 
 TRUTH = Notes.build(
     onset=[0.0, 1.0, 2.0, 3.0, 0.5],
@@ -174,3 +174,18 @@ def test_a_learning_curve_shows_what_was_logged():
 def test_a_loss_that_falls_far_gets_a_logarithmic_axis():
     scales = [axes.get_yscale() for axes in learning_curve(ROWS, {"loss": ["train/loss"], "F": ["val/f"]}).axes]
     assert scales == ["log", "linear"]
+
+
+def test_directions_are_points_in_the_plane_where_they_differ_most():
+    rng = np.random.default_rng(0)
+    plane = rng.normal(size=(40, 2)) * [10.0, 5.0]
+    vectors = plane @ np.linalg.qr(rng.normal(size=(6, 2)))[0].T + 3.0
+    groups = np.arange(40) % 3
+    figure = directions({"here": (vectors, groups), "there": (vectors[:1], groups[:1])}, ["a", "b", "c"])
+    drawn = [collection.get_offsets() for collection in figure.axes[0].collections]
+    assert [len(points) for points in drawn] == [14, 13, 13]
+    points = np.concatenate(drawn)
+    order = np.argsort(groups, kind="stable")
+    distance = np.linalg.norm(points[:, None] - points, axis=2)
+    assert distance == pytest.approx(np.linalg.norm(plane[order][:, None] - plane[order], axis=2), abs=1e-6)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "c"]

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 
+import mido
 import numpy as np
 import pytest
 import soundfile
@@ -60,6 +61,35 @@ def test_all_outputs_tell_the_same_notes(song, tmp_path, model):
     assert sound[:, 1].any()
     outputs = {f"noise.{suffix}" for suffix in ("csv", "json", "mid", "png", "sonified.wav")}
     assert {file.name for file in out.iterdir()} == outputs
+
+
+def test_instruments_get_a_track_each(song, tmp_path):
+    time = np.arange(4 * RATE) / RATE
+    pluck = np.exp(-3 * (time % 0.5)) * np.sin(2 * np.pi * 440 * time)
+    organ = sum(np.sin(2 * np.pi * 110 * n * time) / n for n in range(1, 8)) * (time % 1 < 0.9)
+    path = song("two.wav", 0.2 * pluck + 0.1 * organ)
+    assert transcribe(path, "-o", tmp_path / "two", "--instruments", 2, "--plot") == 0
+    assert transcribe(path, "-o", tmp_path / "one") == 0
+    together, apart = (read_midi(tmp_path / name / "two.mid") for name in ("one", "two"))
+    assert sorted(apart.pitch.tolist()) == sorted(together.pitch.tolist())
+    assert set(together.track.tolist()) == {0}
+    assert set(apart.track.tolist()) == {0, 1}
+    names = [track.name for track in mido.MidiFile(tmp_path / "two" / "two.mid").tracks[1:]]
+    assert names == ["instrument 1", "instrument 2"]
+    assert {file.name for file in (tmp_path / "two").iterdir()} == {"two.mid", "two.png", "two.timbre.png"}
+
+
+@pytest.mark.parametrize("number", ["0", "16", "some"])
+def test_a_number_of_instruments_that_cannot_be_is_refused(number, song, capsys):
+    with pytest.raises(SystemExit) as stop:
+        transcribe(song("noise.wav"), "--instruments", number)
+    assert stop.value.code == 2
+    assert "auto, or a number from 1 to 15" in capsys.readouterr().err
+
+
+def test_without_a_timbre_branch_instruments_cannot_be_told_apart(song, tmp_path, model, capsys):
+    assert transcribe(song("noise.wav"), "-o", tmp_path, "--model", model, "--instruments", "auto") == 2
+    assert "no timbre branch" in capsys.readouterr().err
 
 
 def test_bends_are_written_when_asked_for(song, tmp_path, model):
