@@ -1,4 +1,6 @@
-"""`python -m lightweight_amt calibrate`: how loudness becomes velocity, fitted on validation pieces.
+"""`python -m lightweight_amt calibrate`: what is fitted on validation pieces once the weights are there.
+
+Which restrikes to believe is for `thresholds`; how loudness becomes velocity is fitted here.
 
 The stems of the corpus are brought to levels that say nothing of the touch, as are the tracks of any record. So the
 differences between the notes of one stem are fitted, and judged.
@@ -24,6 +26,7 @@ from common.storage import replacing
 from lightweight_amt.decode import NoteDecoder
 from lightweight_amt.inference import WEIGHTS, Model, activations, load
 from lightweight_amt.targets import merge_unisons
+from lightweight_amt.thresholds import learn
 from lightweight_amt.velocity import Loudness, VelocityRule, evidence
 
 
@@ -135,6 +138,24 @@ def stamp(path: Path, **values: Any) -> None:
         save_file(tensors, temporary, metadata)
 
 
+def stamp_both(onnx_path: Path, **values: Any) -> None:
+    """`stamp` for the two files of an exported model, or for the one that is there."""
+    for path in (onnx_path, onnx_path.with_suffix(".safetensors")):
+        if path.is_file():
+            stamp(path, **values)
+
+
+def calibrate_restrikes(onnx_path: Path, corpus: corpora.Corpus) -> dict[str, Any]:
+    """Fit which restrikes a model should believe on the validation pieces, write it into its files, and score it.
+
+    Raises:
+        ValueError: no such model.
+    """
+    rule, results = learn(load(onnx_path), corpus)
+    stamp_both(onnx_path, restrikes=asdict(rule))
+    return results
+
+
 def calibrate(onnx_path: Path, corpus: corpora.Corpus) -> dict[str, Any]:
     """Fit the rule of a model on the validation pieces, write it into its files, and score it on the test pieces.
 
@@ -150,9 +171,7 @@ def calibrate(onnx_path: Path, corpus: corpora.Corpus) -> dict[str, Any]:
 
     validation = list(hear_all("validation"))
     rule = fit(validation)
-    for path in (onnx_path, onnx_path.with_suffix(".safetensors")):
-        if path.is_file():
-            stamp(path, velocity=asdict(rule))
+    stamp_both(onnx_path, velocity=asdict(rule))
     return {
         "model": model.name,
         "corpus": corpus.folder.name,
@@ -163,11 +182,13 @@ def calibrate(onnx_path: Path, corpus: corpora.Corpus) -> dict[str, Any]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lightweight_amt calibrate", description=calibrate.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m lightweight_amt calibrate", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--model", default="base", help="a shipped one, or an exported .onnx file (default: base)")
     parser.add_argument("--corpus", default="full", choices=corpora.SIZES, help="size (default: full)")
     parser.add_argument("--soundfont", action="append", default=[], help="SF2 files, as in training; may be repeated")
-    parser.add_argument("--out", type=Path, help="also write the rule and all scores as JSON")
+    parser.add_argument("--out", type=Path, help="also write the rules and all scores as JSON")
     return parser
 
 
@@ -175,7 +196,8 @@ def calibrate_command(args: list[str]) -> int:
     options = build_parser().parse_args(args)
     path = Path(options.model) if options.model.endswith(".onnx") else WEIGHTS / f"{options.model}.onnx"
     try:
-        results = calibrate(path, corpora.build(options.corpus, soundfonts=options.soundfont))
+        corpus = corpora.build(options.corpus, soundfonts=options.soundfont)
+        results = {"restrikes": calibrate_restrikes(path, corpus), "velocity": calibrate(path, corpus)}
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -46,10 +46,14 @@ def score(estimate: Notes, reference: Notes, grid: FrameGrid, n_frames: int) -> 
     return {**note_scores(reference, estimate), **frames}
 
 
-def score_clip(clip: Clip, settings: DecodeSettings, grid: FrameGrid) -> dict[str, float]:
+def decode_clip(clip: Clip, settings: DecodeSettings, grid: FrameGrid) -> Notes:
+    """The notes that are found in a clip with these thresholds."""
     maps = clip.activations
-    estimate = decode(maps["onset"], maps["frame"], maps.get("offset"), settings, grid)
-    return score(estimate, clip.notes, grid, maps["frame"].shape[1])
+    return decode(maps["onset"], maps["frame"], maps.get("offset"), settings, grid)
+
+
+def score_clip(clip: Clip, settings: DecodeSettings, grid: FrameGrid) -> dict[str, float]:
+    return score(decode_clip(clip, settings, grid), clip.notes, grid, clip.activations["frame"].shape[1])
 
 
 def score_clips(clips: list[Clip], settings: DecodeSettings, grid: FrameGrid) -> dict[str, float]:
@@ -135,18 +139,30 @@ def hear(piece: corpora.Piece, model: Model) -> Clip:
 def oracle(pieces: list[corpora.Piece], model: Model) -> dict[str, dict]:
     """Mean note F with the thresholds of the weights beside that with the best ones for these very pieces.
 
-    Nobody knows the latter beforehand: the difference is what is lost by choosing on other pieces.
+    "given" are those of the decoder alone, "learned" adds the rule for restrikes, which is what `transcribe` does;
+    "oracle" are the best ones for all these pieces together, "per_clip" the best ones for each of them. Nobody knows
+    the last two beforehand: `difference`, from given to oracle, is what is lost by choosing on other pieces.
     """
     clips = [hear(piece, model) for piece in tqdm(pieces, unit="piece")]
     settings = {"given": model.settings, "oracle": choose_settings(clips, model.grid, model.settings, by=["note_f1"])}
+
+    def ways(clip: Clip) -> dict[str, Notes]:
+        found = {name: decode_clip(clip, chosen, model.grid) for name, chosen in settings.items()}
+        own = choose_settings([clip], model.grid, settings["oracle"], by=["note_f1"])
+        learned = model.restrikes(found["given"]) if model.restrikes else found["given"]
+        return found | {"learned": learned, "per_clip": decode_clip(clip, own, model.grid)}
+
     rows = [
-        identity(piece) | {name: score_clip(clip, chosen, model.grid)["note_f1"] for name, chosen in settings.items()}
+        identity(piece) | {name: note_scores(clip.notes, found)["note_f1"] for name, found in ways(clip).items()}
         for piece, clip in zip(pieces, clips, strict=True)
     ]
     table = {}
     for kind, group in kinds(rows).items():
-        given, best = (float(np.mean([row[name] for row in group])) for name in settings)
-        table[kind] = {"given": round(given, 4), "oracle": round(best, 4), "difference": round(best - given, 4)}
+        means = {
+            name: float(np.mean([row[name] for row in group])) for name in ("given", "learned", "oracle", "per_clip")
+        }
+        means["difference"] = means["oracle"] - means["given"]
+        table[kind] = {name: round(mean, 4) for name, mean in means.items()}
     return {"thresholds": {name: asdict(chosen) for name, chosen in settings.items()}, "note_f1": table}
 
 

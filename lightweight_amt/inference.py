@@ -16,6 +16,7 @@ from common.notes import Notes
 from lightweight_amt.bends import NoteBends
 from lightweight_amt.clustering import STOP_RULE, StopRule, cluster
 from lightweight_amt.decode import DecodeSettings, NoteDecoder
+from lightweight_amt.restrikes import RestrikeRule
 from lightweight_amt.tracks import NoteVectors
 from lightweight_amt.velocity import Loudness, VelocityRule, local_level
 
@@ -38,8 +39,9 @@ class Model(Protocol):
     `grid` is the clock of its frames, `context` the samples on either side that a frame depends on, `reach` the frames
     on either side that the convolutions see, `settings` the thresholds that came with the weights, `outputs` the names
     of its probabilities, `rule` when to stop splitting into instruments (of use with the timbre branch only),
-    `velocity` how loudness becomes velocity (none: the decoder's stand-in is kept), `tells_energy` whether the log
-    energies come out beside the probabilities.
+    `restrikes` which notes that follow upon another one are believed (none: all), `velocity` how loudness becomes
+    velocity (none: the decoder's stand-in is kept), `tells_energy` whether the log energies come out beside the
+    probabilities.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Model(Protocol):
     settings: DecodeSettings
     outputs: list[str]
     rule: StopRule
+    restrikes: RestrikeRule | None
     velocity: VelocityRule | None
     tells_energy: bool
 
@@ -78,6 +81,11 @@ def velocity_rule(card: dict[str, Any]) -> VelocityRule | None:
     return VelocityRule(**card["velocity"]) if card.get("velocity") else None
 
 
+def restrike_rule(card: dict[str, Any]) -> RestrikeRule | None:
+    """Likewise."""
+    return RestrikeRule(**card["restrikes"]) if card.get("restrikes") else None
+
+
 class OnnxModel:
     """The exported graph in ONNX Runtime, constant-Q transform included, and perhaps that of the timbre branch."""
 
@@ -88,6 +96,7 @@ class OnnxModel:
         self.context = card["context"]
         self.reach = card["reach"]
         self.settings = DecodeSettings(**card["decode"])
+        self.restrikes = restrike_rule(card)
         self.velocity = velocity_rule(card)
         self.names = [output.name for output in self.session.get_outputs()]
         self.outputs = [name for name in self.names if name != "log_energy"]
@@ -121,6 +130,7 @@ class TorchModel:
         self.context = self.net.context
         self.reach = self.net.trunk.reach
         self.settings = DecodeSettings(**extra["decode"])
+        self.restrikes = restrike_rule(extra)
         self.velocity = velocity_rule(extra)
         self.outputs: list[str] = list(self.net.outputs)
         self.encoder, extra = load_checkpoint(TimbreEncoder, timbre, device) if timbre else (None, {})
@@ -206,6 +216,8 @@ class Transcription:
         self.model = model
         self.instruments = instruments
         self.decoder = NoteDecoder(replace(model.settings, **thresholds), model.grid)
+        # An onset threshold given by hand is to hold for every onset.
+        self.restrikes = None if "onset_threshold" in thresholds else model.restrikes
         self.vectors = None if instruments is None else NoteVectors()
         self.directions: np.ndarray | None = None  # (note, dim) of the notes that `finish` gave, if they are told apart
         self.loudness = None if model.velocity is None else Loudness()
@@ -224,6 +236,8 @@ class Transcription:
     def _notes(self) -> Notes:
         """The notes without their instruments."""
         notes = self.decoder.finish()
+        if self.restrikes is not None:
+            notes = self.restrikes(notes)
         if self.loudness is None or self.model.velocity is None:
             return notes
         return notes.replace(velocity=self.model.velocity(notes, self.loudness.of(notes, self.model.grid)))

@@ -17,11 +17,16 @@ def test_the_record_has_both_thresholds_of_every_shipped_model(results, capsys, 
     assert accuracy.main(["--corpus", "tiny"]) == 0
     record = json.loads((results / "eval-amt.json").read_text())
     assert set(record["results"]) == {path.stem for path in WEIGHTS.glob("*.onnx")}
-    for model, row in zip(record["results"].values(), record["goals"], strict=True):
+    models = list(record["results"].values())
+    losses, gains = record["goals"][: len(models)], record["goals"][len(models) :]
+    for model, loss, gain in zip(models, losses, gains, strict=True):
         assert model["data"]["corpus"] == tiny_corpus.folder.name
         assert set(model["oracle"]["thresholds"]) == {"given", "oracle"}
-        assert row["value"] == model["oracle"]["note_f1"]["all"]["difference"] >= 0.0
-        assert row["met"] == (row["value"] <= 0.02)
+        row = model["oracle"]["note_f1"]["all"]
+        assert loss["value"] == row["difference"] >= 0.0
+        assert loss["met"] == (loss["value"] <= 0.02)
+        assert gain["value"] == row["learned"] - row["given"]
+        assert row["oracle"] <= row["per_clip"]
     assert record["conditions"]["command"]
     shown = capsys.readouterr().out
     assert "unseen instruments" in shown
