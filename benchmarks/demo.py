@@ -131,8 +131,9 @@ def lightweight_amt(folder: Path, model_name: str) -> page.Section:
             "no pitch and are left out; what several players strike together on one pitch is one note."
         ),
         page.card("Scores", scores_table(takes)),
-        *(present(take, folder) for take in takes),
+        present(band, folder),
         present_tracks(trio, timbre.rule),
+        present(quartet, folder),
         present_training(run, tiny.pieces("train")),
     ]
     return page.Section("lightweight_amt: a recording becomes notes", "\n".join(html))
@@ -218,7 +219,7 @@ def present_tracks(trio: separation.Heard, rule: StopRule) -> str:
     )
     names = [PROGRAM_NAMES[trio.truth[trio.truth.track == i].program[0]] for i in range(trio.k)]
     return page.card(
-        f"{trio.k} of its instruments, told apart",
+        f"{trio.k} instruments of the band, told apart",
         page.paragraph(
             f"{', '.join(names)} play together, and the timbre branch sorts the notes that were heard into {trio.k} "
             f"tracks, whatever instruments they are: of the notes that were heard rightly {share:.0%} lie in the right "

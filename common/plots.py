@@ -74,7 +74,7 @@ def directions(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Seque
         panels: title -> vectors (point, dim) and groups (point,), the index of each point's name.
         names: of the groups, one colour each.
     """
-    figure = Figure(figsize=(4.2 * len(panels), 3.6), layout="constrained")
+    figure = Figure(figsize=(max(4.2 * len(panels), 8.4), 3.6), layout="constrained")
     for axes, (title, (vectors, groups)) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
