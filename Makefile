@@ -10,8 +10,8 @@ RUNS ?= runs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-bench doctor demo transcribe corpus train-amt train-amt-nano train-timbre export-amt eval-amt \
-        train-amt-smoke ablate-amt ablate-timbre bench-cqt bench-transcribe bench-metrics bench-reading bench-cluster bench-separation test check format \
-        lock clean
+        train-amt-smoke ablate-amt ablate-timbre bench-cqt bench-transcribe bench-metrics bench-reading bench-cluster \
+        bench-separation test check format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
