@@ -210,6 +210,15 @@ def test_an_unknown_row_is_one_line(home, capsys):
     assert capsys.readouterr().err.splitlines() == ["gama_2: no such row; the rows of ablate-amt are paper, gamma_2"]
 
 
+@pytest.fixture
+def interruptible():
+    """A job in the background of a shell ignores Ctrl-C, and so would these tests and the commands that they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_command_is_asked_to_stop_and_waited_for(tmp_path):
     script = (
         "import os, signal, sys, time\n"
@@ -222,6 +231,7 @@ def test_a_command_is_asked_to_stop_and_waited_for(tmp_path):
     assert (tmp_path / "end").read_text() == "in order"
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_command_that_does_not_stop_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(ablate, "PATIENCE", 0.2)
     script = (
