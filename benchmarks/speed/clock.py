@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import goal
-from benchmarks.speed.basic_pitch import HOP, LOW, RATE, activations, frame_times, load_peer
+from benchmarks.speed.peer import HOP, LOW, RATE, activations, frame_times, load_peer
 from common import audio as sound
 from common.frames import FrameGrid
 from common.notes import Notes

@@ -16,7 +16,7 @@ import soundfile
 import soxr
 
 from benchmarks.harness import Usage, alone, alternate, bars, goal, installed, pin_threads, ratio, save, summary
-from benchmarks.speed.basic_pitch import load_peer
+from benchmarks.speed.peer import load_peer
 from benchmarks.speed.clock import measure_clock
 from common import corpus
 from common.audio import write

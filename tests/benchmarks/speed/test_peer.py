@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.speed.basic_pitch import activations, frame_times
+from benchmarks.speed.peer import activations, frame_times
 
 
 def where_frames_are_centred(window: np.ndarray) -> dict[str, np.ndarray]:
