@@ -16,8 +16,8 @@ import soundfile
 import soxr
 
 from benchmarks.harness import Usage, alone, alternate, bars, goal, installed, pin_threads, ratio, save, summary
-from benchmarks.speed.peer import load_peer
 from benchmarks.speed.clock import measure_clock
+from benchmarks.speed.peer import load_peer
 from common import corpus
 from common.audio import write
 from common.evaluation.bootstrap import bootstrap_difference
