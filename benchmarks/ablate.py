@@ -1,4 +1,4 @@
-"""`make ablate-amt`, `make ablate-timbre`: every row of a grid with several seeds, trained, scored, and put in a table.
+"""`make ablate-amt`, `-timbre`, `-lead`: every row of a grid with several seeds, trained, scored, and put in a table.
 
     python -m benchmarks.ablate amt --only paper no_log --seeds 0 1 2 --steps 400 --data.num_workers=4
 
@@ -6,7 +6,8 @@ The grids are benchmarks/sweeps/ablate-*.yaml. Each run is one call of the comma
 one of its `test` for the best checkpoint, with the thresholds that its validation chose. Runs lie in
 runs/GRID/CORPUS-STEPS (another root: TUTTI_RUNS). What is done is not done again, and a run that was stopped, by Ctrl-C
 or by a power cut, goes on from its last.ckpt when the same command is given again. results/GRID.json has the mean and
-the deviation over the seeds beside what the paper says of the same row.
+the deviation over the seeds beside what the paper says of the same row, and where songs are scored one by one a
+bootstrap interval over them.
 """
 
 import argparse
@@ -26,6 +27,7 @@ import yaml
 
 from benchmarks import harness, tables
 from benchmarks.grid import Grid, GridError, Run
+from common.evaluation.bootstrap import bootstrap_interval
 from common.storage import replacing
 
 HERE = Path(__file__).parent
@@ -221,7 +223,7 @@ def report(grid: Grid, records: list[dict], part: str) -> None:
     for row, config in grid.configs.items():
         runs = [record for record in records if record["row"] == row]
         if runs:
-            scores = {name: mean_and_deviation([run["scores"][name] for run in runs]) for name in runs[0]["scores"]}
+            scores = {name: over_seeds(runs, name) for name in runs[0]["scores"]}
             seeds = [run["seed"] for run in runs]
             table[row] = {"what": headline(config), "seeds": seeds, "scores": scores, "paper": in_paper(paper, row)}
     settings = {name: value for name, value in grid.settings.items() if name not in NEUTRAL}
@@ -229,12 +231,22 @@ def report(grid: Grid, records: list[dict], part: str) -> None:
     goals = [harness.goal(f"rows with at least three seeds, of {len(grid.configs)}", measured, len(grid.configs))]
     path = harness.save(grid.name, {"settings": settings, "table": table, "runs": records}, goals, VERSIONS)
     tables.write_all()
-    print(f"\n{tables.ablation(json.loads(path.read_text()))}")
+    print(f"\n{tables.of_result(grid.name).text(json.loads(path.read_text()))}")
 
 
 def headline(config: str) -> str:
     """What a config says of itself in its first line."""
     return Path(config).read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+
+
+def over_seeds(runs: list[dict], score: str) -> dict[str, Any]:
+    """Mean and deviation of a score over the runs, and an interval over songs where each of these has been scored."""
+    summary: dict[str, Any] = mean_and_deviation([run["scores"][score] for run in runs])
+    songs = [run.get("songs", {}).get(score, {}) for run in runs]
+    if all(songs):
+        per_song = [statistics.mean(values[song] for values in songs) for song in songs[0]]
+        summary["interval"] = [round(end, 5) for end in bootstrap_interval(per_song)[1:]]
+    return summary
 
 
 def mean_and_deviation(values: list[float]) -> dict[str, float | None]:

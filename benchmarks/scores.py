@@ -11,6 +11,8 @@ from common.storage import replacing
 class WriteScores(L.Callback):
     """Writes {"scores": by name, without the losses, "device": what computed them}.
 
+    Where the task has `song_scores`, score -> song -> value, they are added as "songs".
+
     Args:
         path: of the JSON file.
     """
@@ -26,5 +28,11 @@ class WriteScores(L.Callback):
         }
         device = pl_module.device
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        record = {"scores": scores, "device": name}
+        if songs := getattr(pl_module, "song_scores", None):
+            record["songs"] = {
+                score: {song: round(float(value), 5) for song, value in values.items()}
+                for score, values in songs.items()
+            }
         with replacing(self.path) as temporary:
-            temporary.write_text(json.dumps({"scores": scores, "device": name}))
+            temporary.write_text(json.dumps(record))

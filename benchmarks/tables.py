@@ -18,9 +18,18 @@ SCORES = {
     "note_f1": "note F",
     "note_offset_f1": "with offsets",
     "purity": "purity",
+    "frame_purity": "purity by frames",
     "track_f1": "track F",
+    "frame_track_f1": "track F by frames",
+}
+LEAD_SCORES = {
+    "track_accuracy": "track accuracy",
+    "instrument_accuracy": "instrument accuracy",
+    "clip_track_f1": "track F1 per clip",
+    "clip_instrument_f1": "instrument F1 per clip",
 }
 PAPER_SETS = ("BACH10 tutti", "URMP tutti", "BACH10 2-mix", "BACH10 3-mix")  # of all that paper.yaml has
+LEAD_SETS = ("MJN test", "MedleyDB test")
 
 
 @dataclass(frozen=True)
@@ -54,11 +63,53 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def ablation(record: dict) -> str:
     """Rows of a grid with what each changes, percent and deviation over seeds, and the paper's numbers."""
-    results, settings = record["results"], record["results"]["settings"]
-    rows = results["table"]
-    shown = [name for name in SCORES if any(name in row["scores"] for row in rows.values())]
-    sets = [name for name in PAPER_SETS if any(name in row["paper"].get("scores", ()) for row in rows.values())]
-    header = ["row", "what it is", *(SCORES[name] for name in shown), "seeds", *(f"paper: {name}" for name in sets)]
+    settings = record["results"]["settings"]
+    text = (
+        f"Percent on the test split of the embedded corpus `{settings['data.corpus']}`, mean ± standard deviation over "
+        f"seeds, after {settings['trainer.max_steps']} steps of {settings['data.batch_size']} crops of "
+        f"{settings['data.crop_frames']} frames; the best checkpoint and its thresholds are those of validation. The "
+        "paper's numbers (frame F / note F; for mixes note F clustered by notes / by frames) are of other recordings "
+        "and far longer training: compare the differences between rows, not the numbers. "
+        f"{where_and_when(record)}."
+    )
+    return f"{text}\n\n{rows_of_grid(record, SCORES, PAPER_SETS)}"
+
+
+def lead_ablation(record: dict) -> str:
+    """The same for the lead: per-song scores have an interval over songs."""
+    settings = record["results"]["settings"]
+    text = (
+        f"Percent on the test split of the embedded corpus `{settings['data.corpus']}`, mean ± standard deviation over "
+        f"seeds (95 % bootstrap interval over songs), after {settings['trainer.max_steps']} steps of at most "
+        f"{settings['data.track_budget']} tracks. Accuracies are of whole songs, F1 is the paper's, a mean over clips. "
+        "All rows have the small encoder, trained from nothing, where the paper has MERT. The paper's numbers (track "
+        "F1 / instrument F1 / instrument accuracy per clip) are of other recordings: compare the differences between "
+        f"rows, not the numbers. {where_and_when(record)}."
+    )
+    return f"{text}\n\n{rows_of_grid(record, LEAD_SCORES, LEAD_SETS)}"
+
+
+def where_and_when(record: dict) -> str:
+    """Devices and days of the runs behind a grid's table."""
+    runs = record["results"]["runs"]
+    devices = sorted({run["processor"] if run["device"] == "cpu" else run["device"] for run in runs})
+    dates = sorted(run["date"][:10] for run in runs)
+    until = "" if dates[0] == dates[-1] else f" to {dates[-1]}"
+    return f"{', '.join(devices)}; {dates[0]}{until}"
+
+
+def rows_of_grid(record: dict, scores: dict[str, str], paper_sets: Sequence[str]) -> str:
+    """A line for each row of a grid.
+
+    Args:
+        record: of `benchmarks.ablate`.
+        scores: column by score; those that no row has are left out.
+        paper_sets: data sets of paper.yaml to quote; likewise.
+    """
+    rows = record["results"]["table"]
+    shown = [name for name in scores if any(name in row["scores"] for row in rows.values())]
+    sets = [name for name in paper_sets if any(name in row["paper"].get("scores", ()) for row in rows.values())]
+    header = ["row", "what it is", *(scores[name] for name in shown), "seeds", *(f"paper: {name}" for name in sets)]
     cells = [
         [
             f"`{name}`",
@@ -69,40 +120,35 @@ def ablation(record: dict) -> str:
         ]
         for name, row in rows.items()
     ]
-    devices = sorted({run["processor"] if run["device"] == "cpu" else run["device"] for run in results["runs"]})
-    dates = sorted(run["date"][:10] for run in results["runs"])
-    until = "" if dates[0] == dates[-1] else f" to {dates[-1]}"
-    text = (
-        f"Percent on the test split of the embedded corpus `{settings['data.corpus']}`, mean ± standard deviation over "
-        f"seeds, after {settings['trainer.max_steps']} steps of {settings['data.batch_size']} crops of "
-        f"{settings['data.crop_frames']} frames; the best checkpoint and its thresholds are those of validation. The "
-        "paper's numbers (frame F / note F; for mixes note F clustered by notes / by frames) are of other recordings "
-        "and far longer training: compare the differences between rows, not the numbers. "
-        f"{', '.join(devices)}; {dates[0]}{until}."
-    )
-    return f"{text}\n\n{markdown(header, cells)}"
+    return markdown(header, cells)
 
 
 def percent(score: dict | None) -> str:
     if score is None:
         return ""
     spread = "" if score["deviation"] is None else f" ± {100 * score['deviation']:.1f}"
-    return f"{100 * score['mean']:.1f}{spread}"
+    interval = "" if "interval" not in score else " ({:.0f}-{:.0f})".format(*(100 * end for end in score["interval"]))
+    return f"{100 * score['mean']:.1f}{spread}{interval}"
 
 
 def quoted(paper: dict, data_set: str) -> str:
-    """The paper's two scores of a data set; where it trained otherwise than on synthetic clips, that is said."""
+    """The paper's scores of a data set; where they are not of its main sheet, synthetic clips, that is said."""
     values = paper.get("scores", {}).get(data_set)
     if values is None:
         return ""
     training = "" if paper["training"] == "synthetic" else f" ({paper['training']})"
-    return " / ".join(f"{value:.1f}" for value in values) + training
+    return " / ".join("-" if value is None else f"{value:.1f}" for value in values) + training
 
 
 TABLES = [
     Table("ablation", "lightweight_amt/README.md", "ablate-amt", ablation, "make ablate-amt"),
     Table("timbre-ablation", "lightweight_amt/README.md", "ablate-timbre", ablation, "make ablate-timbre"),
 ]
+
+
+def of_result(name: str) -> Table:
+    """The table that shows results/NAME.json."""
+    return next(table for table in TABLES if table.result == name)
 
 
 def insert(text: str, name: str, table: str) -> str:

@@ -16,7 +16,6 @@ from tests.common.toy.training import CONTEXT
 KILL = ["--trainer.callbacks+=tests.common.toy.training.Kill", "--trainer.callbacks.batch=1"]
 PAPER = "lightweight_amt/configs/paper.yaml"
 OTHER = "lightweight_amt/configs/ablation/gamma_2.yaml"
-README = "".join(f"<!-- {table.name}:begin -->\n<!-- {table.name}:end -->\n" for table in tables.TABLES)
 
 
 @pytest.fixture
@@ -26,8 +25,11 @@ def home(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(harness, "RESULTS", tmp_path)
     monkeypatch.setattr(tables, "ROOT", tmp_path)
-    (tmp_path / "lightweight_amt").mkdir()
-    (tmp_path / "lightweight_amt" / "README.md").write_text(README)
+    for table in tables.TABLES:
+        readme = tmp_path / table.readme
+        readme.parent.mkdir(exist_ok=True)
+        with readme.open("a") as file:
+            file.write(f"<!-- {table.name}:begin -->\n<!-- {table.name}:end -->\n")
     sweep = yaml.safe_load(Path("benchmarks/sweeps/ablate-amt.yaml").read_text())
     changed = {
         "config": {"values": [PAPER, OTHER]},
@@ -140,6 +142,19 @@ def test_mean_and_deviation_over_seeds_beside_the_paper(home, monkeypatch, capsy
     line = "| `gamma_2` | Focal loss with more focus. | 15.0 ± 7.1 | 2 | 84.5 / 75.8 (older) | 75.2 / 71.2 (older) |"
     assert line in capsys.readouterr().out.splitlines()
     assert line in (home / "lightweight_amt" / "README.md").read_text().splitlines()
+
+
+def test_songs_that_are_scored_one_by_one_give_an_interval():
+    """Of the mean over seeds of each song, drawn with replacement: with two songs the ends are the songs themselves."""
+    runs = [
+        {"scores": {"accuracy": 0.5, "loss": 1.0}, "songs": {"accuracy": {"a": 0.2, "b": 0.8}}},
+        {"scores": {"accuracy": 0.7, "loss": 3.0}, "songs": {"accuracy": {"b": 1.0, "a": 0.4}}},
+    ]
+    summary = ablate.over_seeds(runs, "accuracy")
+    assert summary == {"mean": 0.6, "deviation": pytest.approx(0.14142), "interval": [0.3, 0.9]}
+    assert ablate.over_seeds(runs, "loss") == {"mean": 2.0, "deviation": pytest.approx(1.41421)}
+    old = {"scores": {"accuracy": 0.6}}  # a record from before there were songs
+    assert "interval" not in ablate.over_seeds([*runs, old], "accuracy")
 
 
 def test_progress_says_which_run_and_how_long(home, monkeypatch, capsys):

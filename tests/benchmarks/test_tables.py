@@ -77,6 +77,36 @@ def test_a_table_of_the_ablation_by_hand():
     ]
 
 
+def test_a_table_of_the_lead_by_hand():
+    score = {"mean": 0.912, "deviation": 0.01, "interval": [0.85, 0.96]}
+    lead = {
+        "settings": {"data.corpus": "lead", "trainer.max_steps": 400, "data.track_budget": 48},
+        "table": {
+            "paper": {
+                "what": "As the paper has it.",
+                "seeds": [0, 1],
+                "scores": {"track_accuracy": score, "clip_track_f1": {"mean": 0.5, "deviation": None}},
+                "paper": {"training": "Table I", "scores": {"MJN test": [83.76, 83.76, 91.2]}},
+            },
+            "from_mix": {
+                "what": "Hears the mixture alone.",
+                "seeds": [0],
+                "scores": {},
+                "paper": {"training": "Table I", "scores": {"MJN test": [None, 57.17, 72.69]}},
+            },
+        },
+        "runs": RECORD["results"]["runs"],
+    }
+    text, table = tables.lead_ablation({"results": lead}).split("\n\n")
+    assert "400 steps of at most 48 tracks" in text
+    assert table.splitlines() == [
+        "| row | what it is | track accuracy | track F1 per clip | seeds | paper: MJN test |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| `paper` | As the paper has it. | 91.2 ± 1.0 (85-96) | 50.0 | 2 | 83.8 / 83.8 / 91.2 (Table I) |",
+        "| `from_mix` | Hears the mixture alone. |  |  | 1 | - / 57.2 / 72.7 (Table I) |",
+    ]
+
+
 def test_a_table_takes_the_place_of_the_one_before(readme):
     write_all()
     assert readme.read_text() == "before\n<!-- x:begin -->\nNot measured yet: `make x`.\n<!-- x:end -->\nafter\n"
