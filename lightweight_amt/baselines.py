@@ -9,12 +9,11 @@ from einops import rearrange
 from torch import nn
 from torch.nn import functional as F
 
-from common.checkpoint import load
 from common.frontends import CQT, HarmonicStack, LogMel
 from lightweight_amt.decode import N_PITCHES
-from lightweight_amt.inference import WEIGHTS
 from lightweight_amt.levels import unit_range
-from lightweight_amt.model import BINS_PER_PITCH, FMIN, OUTPUTS, Transcriber
+from lightweight_amt.model import BINS_PER_PITCH, FMIN, OUTPUTS
+from lightweight_amt.timbre import OnBranch
 
 # A recurrent layer hears the whole clip. So many frames, 2 s, are left it on either side where a file is cut.
 RECURRENT_REACH = 172
@@ -162,7 +161,7 @@ class Recurrent(nn.LSTM):
         return super().forward(x)[0]
 
 
-class DeepClustering(nn.Module):
+class DeepClustering(OnBranch):
     """Embeddings from recurrent layers, 4,897,776 parameters (Tanaka et al., ISMIR 2020, as the paper rebuilds it).
 
     Each frame's spectrum and pitchgram (the frame activations of the frozen transcription branch) go through three
@@ -173,8 +172,7 @@ class DeepClustering(nn.Module):
 
     Args:
         dim: of the embedding.
-        transcriber: the frozen branch: the name of shipped weights, or the path of a .safetensors file. The log
-            energies are to be its own.
+        transcriber: see `OnBranch`.
         n_bins: of the spectrum.
         hidden: width of the recurrent layers in each direction.
     """
@@ -182,17 +180,10 @@ class DeepClustering(nn.Module):
     reach = RECURRENT_REACH
 
     def __init__(self, dim: int = 12, transcriber: str = "base", n_bins: int = 257, hidden: int = 256):
-        super().__init__()
-        path = transcriber if transcriber.endswith(".safetensors") else WEIGHTS / f"{transcriber}.safetensors"
-        self.transcriber = load(Transcriber, path)[0].requires_grad_(False)
+        super().__init__(transcriber)
         self.n_bins = n_bins
         self.recurrent = Recurrent(N_PITCHES + n_bins, 2 * hidden, num_layers=3)
         self.project = nn.Linear(2 * hidden, dim * N_PITCHES)
-
-    def train(self, mode: bool = True) -> "DeepClustering":
-        super().train(mode)
-        self.transcriber.eval()  # what is frozen keeps its statistics, too
-        return self
 
     def encode(self, log_energy: torch.Tensor) -> torch.Tensor:
         """(batch, bin, frame) levelled log energies -> (batch, dim, pitch, frame), of unit length over dim."""

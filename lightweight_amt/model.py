@@ -118,12 +118,15 @@ class Trunk(nn.Module):
         # branch's) and 5 frames, one after the other.
         self.reach = 2 + 1 + 2 + 3 * sum(temporal_dilations) + 2 + 2
 
-    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """(batch, harmonic, bin, frame) -> logits by output name, each (batch, pitch, frame)."""
+    def first_block(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, harmonic, bin, frame) -> (batch, channel, row, frame): what the early pair makes of the harmonics."""
         if self.rows == 1:
             x = rearrange(x, "batch harmonic (pitch third) frame -> batch (harmonic third) pitch frame", third=3)
-        x = F.relu(self.skip(x) + self.context(self.early(x)))
-        x = self.temporal(self.neck(x))
+        return F.relu(self.skip(x) + self.context(self.early(x)))
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """(batch, harmonic, bin, frame) -> logits by output name, each (batch, pitch, frame)."""
+        x = self.temporal(self.neck(self.first_block(x)))
         frame = self.frame(x)  # (batch, 1, pitch, frame)
         events = self.events(torch.cat([torch.sigmoid(frame), self.branch(x)], dim=1))
         logits = torch.cat([events[:, :1], frame, events[:, 1:]], dim=1)
@@ -203,6 +206,10 @@ class Transcriber(nn.Module):
             return self.stack(log_energy)
         lowest = log_energy.amin(dim=(1, 2), keepdim=True)
         return self.stack(log_energy - lowest) + lowest[:, None]
+
+    def first_block(self, log_energy: torch.Tensor) -> torch.Tensor:
+        """(batch, bin, frame) -> (batch, channel, row, frame): the beginning of `transcribe`."""
+        return self.trunk.first_block(self.harmonics(log_energy) * self.scale + self.shift)
 
     def transcribe(self, log_energy: torch.Tensor) -> dict[str, torch.Tensor]:
         """(batch, bin, frame) -> logits by output name, each (batch, pitch, frame): all that is learnt."""

@@ -1,18 +1,23 @@
 """The timbre branch: where in the time-frequency plane a pitch sounds, which direction its instrument has.
 
 Paper (arXiv 2509.12712): the second of the two branches. `PaperTimbreEncoder` is its layout with exactly 25,983
-parameters; `TimbreEncoder` is ours, in which nothing depends on the rest of the file.
+parameters, `SharedBlockEncoder` what it compares that with; `TimbreEncoder` is ours, in which nothing depends on the
+rest of the file.
 """
+
+from typing import Any
 
 import torch
 from einops import rearrange
 from torch import nn
 from torch.nn import functional as F
 
+from common import checkpoint
 from common.frontends import HarmonicStack
 from lightweight_amt.decode import N_PITCHES
+from lightweight_amt.inference import WEIGHTS
 from lightweight_amt.levels import LocalLevel
-from lightweight_amt.model import BINS_PER_PITCH, TemporalBlock
+from lightweight_amt.model import BINS_PER_PITCH, TemporalBlock, Transcriber
 
 HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
 
@@ -33,6 +38,32 @@ class ChannelNorm(nn.LayerNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return rearrange(super().forward(rearrange(input, "b c f t -> b f t c")), "b f t c -> b c f t")
+
+
+class PaperTimbreBody(nn.Module):
+    """What follows the first block in the paper's encoder: its neck, its residual block and its head.
+
+    Args:
+        channels: of the first block.
+        dim: of the embedding.
+        rows: of each pitch, 3 in the paper and 1 on 84 rows.
+    """
+
+    def __init__(self, channels: int, dim: int, rows: int = BINS_PER_PITCH):
+        super().__init__()
+        self.neck = nn.Sequential(nn.GroupNorm(2, channels), nn.Conv2d(channels, 16, 5, padding="same"), nn.PReLU())
+        self.residual = nn.Sequential(
+            ChannelNorm(16), nn.Conv2d(16, 24, 3, padding="same"), nn.ReLU(), nn.Conv2d(24, 16, 3, padding="same")
+        )
+        self.norm = CentreNorm(16)
+        self.head = nn.Conv2d(16, dim, (3, 5), stride=(rows, 1), padding=(0 if rows == BINS_PER_PITCH else 1, 2))
+        self.reach = 2 + 1 + 1 + 2
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, channel, row, frame) -> (batch, dim, pitch, frame), of unit length over dim."""
+        x = self.neck(x)
+        x = self.norm(x + self.residual(x))
+        return F.normalize(self.head(x), dim=1)
 
 
 class PaperTimbreEncoder(nn.Module):
@@ -56,22 +87,63 @@ class PaperTimbreEncoder(nn.Module):
             nn.LeakyReLU(0.01),
             nn.Conv2d(16, n_harmonics, (25, 3), padding=(36, 1), dilation=(3, 1)),
         )
-        self.neck = nn.Sequential(
-            nn.GroupNorm(2, n_harmonics), nn.Conv2d(n_harmonics, 16, 5, padding="same"), nn.PReLU()
-        )
-        self.residual = nn.Sequential(
-            ChannelNorm(16), nn.Conv2d(16, 24, 3, padding="same"), nn.ReLU(), nn.Conv2d(24, 16, 3, padding="same")
-        )
-        self.norm = CentreNorm(16)
-        self.head = nn.Conv2d(16, dim, (3, 5), stride=(BINS_PER_PITCH, 1), padding=(0, 2))
-        self.reach = 2 + 1 + 2 + 1 + 1 + 2
+        self.body = PaperTimbreBody(n_harmonics, dim)
+        self.reach = 2 + 1 + self.body.reach
 
     def encode(self, log_energy: torch.Tensor) -> torch.Tensor:
         """(batch, bin, frame) levelled log energies -> (batch, dim, pitch, frame), of unit length over dim."""
         x = self.stack(log_energy) * self.scale + self.shift  # (batch, harmonic, bin, frame)
-        x = self.neck(x + self.early(x))
-        x = self.norm(x + self.residual(x))
-        return F.normalize(self.head(x), dim=1)
+        return self.body(x + self.early(x))
+
+
+def load_branch(transcriber: str) -> tuple[Transcriber, dict[str, Any]]:
+    """The transcription branch that is there already, not to be trained any more, and what came with its weights.
+
+    Args:
+        transcriber: the name of shipped weights, or the path of a .safetensors file.
+    """
+    path = transcriber if transcriber.endswith(".safetensors") else WEIGHTS / f"{transcriber}.safetensors"
+    net, extra = checkpoint.load(Transcriber, path)
+    return net.requires_grad_(False), extra
+
+
+class OnBranch(nn.Module):
+    """An encoder with a frozen transcription branch in it, on whose view of the sound it builds.
+
+    Args:
+        transcriber: see `load_branch`. The log energies are to be its own.
+    """
+
+    def __init__(self, transcriber: str):
+        super().__init__()
+        self.transcriber, _ = load_branch(transcriber)
+
+    def train(self, mode: bool = True) -> "OnBranch":
+        super().train(mode)
+        self.transcriber.eval()  # what is frozen keeps its statistics, too
+        return self
+
+
+class SharedBlockEncoder(OnBranch):
+    """The paper's encoder on the first block of the transcription branch instead of one of its own.
+
+    The block stays as transcription has made it: the paper freezes that branch before it trains this one.
+
+    Args:
+        dim: of the embedding.
+        transcriber: see `OnBranch`.
+    """
+
+    def __init__(self, dim: int = 12, transcriber: str = "base"):
+        super().__init__(transcriber)
+        trunk = self.transcriber.trunk
+        n_channels = trunk.get_parameter("neck.0.weight").shape[1]
+        self.body = PaperTimbreBody(n_channels, dim, trunk.rows)
+        self.reach = 2 + 1 + self.body.reach
+
+    def encode(self, log_energy: torch.Tensor) -> torch.Tensor:
+        """(batch, bin, frame) levelled log energies -> (batch, dim, pitch, frame), of unit length over dim."""
+        return self.body(self.transcriber.first_block(log_energy))
 
 
 class TimbreEncoder(nn.Module):

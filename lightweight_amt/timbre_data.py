@@ -46,6 +46,11 @@ class TimbreDataset(AMTDataset):
         n_frames = self.crop_frames + 2 * self.margin
         return random_band(self.pieces, float(self.grid.times(n_frames)), rng), rng
 
+    def reference(self, index: int) -> Notes:
+        """The notes of the item of epoch 0; `track` is the instrument."""
+        mixture, _ = self.mixture(0, index)
+        return self.notes(mixture).tuned().crop(0.0, float(self.grid.times(self.crop_frames)))
+
     def __getitem__(self, key: tuple[int, int]) -> TimbreBatch:
         mixture, rng = self.mixture(*key)
         notes = self.notes(mixture).tuned()[:MOST_NOTES]

@@ -8,15 +8,16 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
 
-from common import checkpoint
-from common.evaluation.multitrack import purity
-from lightweight_amt.clustering import spherical_kmeans
+from common.notes import Notes
 from lightweight_amt.contrastive import affinity_mse, info_nce, sample_balanced
-from lightweight_amt.inference import WEIGHTS
-from lightweight_amt.model import Transcriber
+from lightweight_amt.decode import DecodeSettings
+from lightweight_amt.evaluate import Clip
 from lightweight_amt.task import warmup_cosine
-from lightweight_amt.timbre import note_vectors
+from lightweight_amt.timbre import load_branch, note_vectors
 from lightweight_amt.timbre_data import TimbreBatch
+from lightweight_amt.timbre_scores import purities, track_f1
+
+SCORES = ("purity", "frame_purity", "track_f1", "frame_track_f1")
 
 
 class TimbreTask(L.LightningModule):
@@ -59,35 +60,37 @@ class TimbreTask(L.LightningModule):
         self.cell_weight = cell_weight
         self.cells = cells
         self.warmup = warmup
-        path = WEIGHTS / f"{transcriber}.safetensors" if "." not in transcriber else transcriber
+        branch, card = load_branch(transcriber)
         # In a list, so that it is no part of this module: neither trained nor saved with it.
-        self.frozen = [checkpoint.load(Transcriber, path)[0].requires_grad_(False)]
-        self.purities: list[float] = []
+        self.frozen = [branch]
+        self.settings = DecodeSettings(**card["decode"])
+        self.rows: list[dict[str, float]] = []  # the scores of each clip
 
     @property
     def grid(self):
         return self.frozen[0].grid
 
-    def hear(self, batch: TimbreBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log energies (batch, bin, frame) and frame activations (batch, pitch, frame) where there are labels."""
+    def hear(self, batch: TimbreBatch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Log energies (batch, bin, frame) and probabilities, each (batch, pitch, frame), where there are labels."""
         transcriber = self.frozen[0] = self.frozen[0].to(self.device)
         with torch.no_grad():
             log_energy = transcriber.log_energy(batch["audio"])
             margin = (log_energy.shape[2] - batch["note"].shape[2]) // 2
             log_energy = log_energy[:, :, margin : log_energy.shape[2] - margin]
-            return log_energy, torch.sigmoid(transcriber.transcribe(log_energy)["frame"].float())
+            logits = transcriber.transcribe(log_energy)
+            return log_energy, {name: torch.sigmoid(logit.float()) for name, logit in logits.items()}
 
     def contrast(self, vectors: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if self.loss_function == "affinity_mse":
-            return affinity_mse(vectors, nn.functional.one_hot(labels))
+            return affinity_mse(vectors, labels[:, None] == labels.unique())
         return info_nce(vectors, labels, self.temperature)
 
     def training_step(self, batch: TimbreBatch, batch_idx: int) -> torch.Tensor:
-        log_energy, frame = self.hear(batch)
+        log_energy, maps = self.hear(batch)
         embeddings = self.net.encode(log_energy).float()  # (batch, dim, pitch, frame)
         losses = []
         for embedding, weight, note, instrument in zip(
-            embeddings, frame, batch["note"], batch["instrument"], strict=True
+            embeddings, maps["frame"], batch["note"], batch["instrument"], strict=True
         ):
             labelled = instrument >= 0
             vectors = note_vectors(embedding, note, weight, len(instrument))[labelled]
@@ -100,28 +103,39 @@ class TimbreTask(L.LightningModule):
                 loss = loss + self.cell_weight * self.contrast(embedding[:, pitch, time].T, labels[chosen])
             losses.append(loss)
         total = torch.stack(losses).mean()
-        self.log("train/loss", total, prog_bar=True, batch_size=len(frame))
+        self.log("train/loss", total, prog_bar=True, batch_size=len(losses))
         return total
 
     def validation_step(self, batch: TimbreBatch, batch_idx: int) -> None:
-        self.evaluation_step(batch)
+        self.evaluation_step(batch, "val")
 
     def test_step(self, batch: TimbreBatch, batch_idx: int) -> None:
-        self.evaluation_step(batch)
+        self.evaluation_step(batch, "test")
 
-    def evaluation_step(self, batch: TimbreBatch) -> None:
-        """Purity of the true notes when their number of instruments is known."""
-        log_energy, frame = self.hear(batch)
-        embeddings = self.net.encode(log_energy).float()
-        for embedding, weight, note, instrument in zip(
-            embeddings, frame, batch["note"], batch["instrument"], strict=True
-        ):
-            labelled = instrument >= 0
-            vectors = note_vectors(embedding, note, weight, len(instrument))[labelled].cpu().numpy()
-            truth = instrument[labelled].cpu().numpy()
-            k = len(np.unique(truth))
-            if k > 1:
-                self.purities.append(purity(spherical_kmeans(vectors, k), truth))
+    def evaluation_step(self, batch: TimbreBatch, stage: str) -> None:
+        """Scores each clip of several instruments, their number known."""
+        log_energy, maps = self.hear(batch)
+        maps["embedding"] = self.net.encode(log_energy).float()
+        trainer: Any = self.trainer
+        dataset = trainer.datamodule.datasets["validation" if stage == "val" else stage]
+        for i, (note, instrument) in enumerate(zip(batch["note"], batch["instrument"], strict=True)):
+            own = {name: values[i] for name, values in maps.items()}
+            reference = dataset.reference(len(self.rows))
+            self.rows.append(self.scores(own, note, instrument, reference))
+
+    def scores(
+        self, maps: dict[str, torch.Tensor], note: torch.Tensor, instrument: torch.Tensor, reference: Notes
+    ) -> dict[str, float]:
+        """Of one clip, see `timbre_scores`; none where there is but one instrument."""
+        labelled = instrument >= 0
+        k = len(instrument[labelled].unique())
+        if k < 2:
+            return {}
+        vectors = note_vectors(maps["embedding"], note, maps["frame"], len(instrument))[labelled]
+        cells = (note >= 0) & labelled[note.clamp(min=0)]
+        arrays = vectors, instrument[labelled], maps["embedding"][:, cells].T, instrument[note[cells]]
+        clip = Clip({name: values.cpu().numpy() for name, values in maps.items()}, reference)
+        return purities(*(array.cpu().numpy() for array in arrays)) | track_f1(clip, self.settings, self.grid, k)
 
     def on_validation_epoch_end(self) -> None:
         self.log_scores("val")
@@ -130,8 +144,10 @@ class TimbreTask(L.LightningModule):
         self.log_scores("test")
 
     def log_scores(self, stage: str) -> None:
-        self.log(f"{stage}/purity", float(np.mean(self.purities)) if self.purities else 0.0, prog_bar=True)
-        self.purities.clear()
+        rows = [row for row in self.rows if row]
+        self.rows.clear()
+        means = {name: float(np.mean([row[name] for row in rows])) if rows else 0.0 for name in SCORES}
+        self.log_dict({f"{stage}/{name}": mean for name, mean in means.items()}, prog_bar=True)
 
     def configure_optimizers(self):
         return warmup_cosine(self.optimizer(self.net.parameters()), self.trainer, self.warmup)

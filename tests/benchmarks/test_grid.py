@@ -73,6 +73,8 @@ def test_every_ablation_and_baseline_is_a_row():
     folder = Path("lightweight_amt/configs")
     files = {*folder.glob("ablation/*.yaml"), *folder.glob("*.yaml")} - {folder / "tiny.yaml", folder / "nano.yaml"}
     assert {Path(config) for config in grid.configs.values()} == files
+    rows = Grid.read(SWEEPS / "ablate-timbre.yaml").configs.values()
+    assert {Path(config) for config in rows} == {*folder.glob("timbre/**/*.yaml")}
 
 
 def test_a_grid_is_narrowed_by_what_the_user_says():

@@ -41,6 +41,17 @@ def test_what_a_config_quotes_is_what_stands_here(path):
         assert rows[path.stem][data_set] == [float(frame), float(note)]
 
 
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("timbre/**/*.yaml")), ids=lambda path: path.stem)
+def test_what_a_config_of_the_timbre_branch_quotes_is_what_stands_here(path):
+    sheets = DATA["separation"].values()
+    row = next((sheet["rows"][path.stem] for sheet in sheets if path.stem in sheet["rows"]), {})
+    quoted = re.findall(r"(BACH10 2/3/4-mix|URMP 2/3-mix) (\d+\.\d(?: / \d+\.\d)+)", path.read_text())
+    assert bool(quoted) == bool(row)
+    for data_set, numbers in quoted:
+        name, *sizes = re.findall(r"\w+", data_set.removesuffix("-mix"))
+        assert [row[f"{name} {size}-mix"][0] for size in sizes] == [float(number) for number in numbers.split(" / ")]
+
+
 def test_the_protocol_quotes_the_same_numbers():
     ours = DATA["transcription"]["MusicNet-EM"]["rows"]["paper"] | DATA["separation"]["MusicNet-EM"]["rows"]["paper"]
     names = {"bach10": "BACH10", "phenicx": "PHENICX", "urmp": "URMP"}

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from common.checkpoint import save
 from lightweight_amt.clustering import STOP_RULE
 from lightweight_amt.decode import N_PITCHES
 from lightweight_amt.export import export_timbre_onnx
 from lightweight_amt.inference import OnnxModel
-from lightweight_amt.model import PAPER, Transcriber
-from lightweight_amt.timbre import PaperTimbreEncoder, TimbreEncoder, note_vectors
+from lightweight_amt.model import NANO, PAPER, Transcriber
+from lightweight_amt.timbre import PaperTimbreEncoder, SharedBlockEncoder, TimbreEncoder, note_vectors
 
 N_BINS = 288
 
@@ -40,8 +41,33 @@ def test_both_branches_of_ours_are_below_the_papers_65_thousand():
 @pytest.mark.parametrize("net", [PaperTimbreEncoder(dim=12), TimbreEncoder(dim=16)], ids=["paper", "ours"])
 def test_every_cell_has_a_direction(net):
     embedding = net.eval().encode(torch.randn(2, N_BINS, 40)).detach()
-    assert embedding.shape == (2, net.head.out_channels, N_PITCHES, 40)
+    assert embedding.shape[::2] == (2, N_PITCHES)
+    assert embedding.shape[3] == 40
     assert np.linalg.norm(embedding, axis=1) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("options", [PAPER, NANO], ids=["252 rows", "84 rows"])
+def test_a_shared_first_block_is_the_branchs_own_and_stays_as_it_is(options, tmp_path):
+    branch = Transcriber(**options)
+    save(tmp_path / "branch.safetensors", branch, options)
+    net = SharedBlockEncoder(12, str(tmp_path / "branch.safetensors")).train()
+    log_energy = torch.randn(2, N_BINS, 30)
+    net.encode(log_energy).sum().backward()
+    assert all(parameter.grad is None for parameter in net.transcriber.parameters())
+    before, after = branch.state_dict(), net.transcriber.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)  # statistics of batch norms, too
+    with torch.no_grad():
+        block = branch.eval().first_block(log_energy)
+        assert torch.equal(net.encode(log_energy), net.body(block))
+        frame = branch.trunk.frame(branch.trunk.temporal(branch.trunk.neck(block)))[:, 0]
+        assert torch.equal(frame, branch.transcribe(log_energy)["frame"])
+
+
+def test_the_papers_encoder_without_its_first_block(tmp_path):
+    save(tmp_path / "paper.safetensors", Transcriber(**PAPER), PAPER)
+    net = SharedBlockEncoder(12, str(tmp_path / "paper.safetensors"))
+    own = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
+    assert own == 25_983 - 12_856 - 2  # the block, and the affine map before it
 
 
 def test_a_cell_depends_on_its_reach_alone(encoder):
