@@ -245,7 +245,7 @@ class SSLEncoder(Encoder):
         if not spec_augment and hasattr(network, "masked_spec_embed"):
             network.masked_spec_embed.requires_grad_(False)
         if gradient_checkpointing:
-            network.gradient_checkpointing_enable({"use_reentrant": False})
+            network.activation_checkpointing_enable({"use_reentrant": False})
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "SSLEncoder":
@@ -261,7 +261,9 @@ class SSLEncoder(Encoder):
         frozen = self.network in self.frozen
         with torch.no_grad() if frozen else nullcontext():
             output = self.network(audio, output_hidden_states=self.weights is not None)
-            states = output.last_hidden_state[:, None] if self.weights is None else torch.stack(output.hidden_states, 1)
+            below = () if self.weights is None else output.hidden_states[:-1]
+            # Not the last of the hidden states, which lacks the norm that comes last in pre-norm networks.
+            states = torch.stack([*below, output.last_hidden_state], dim=1)
         n_frames = self.n_frames(audio.shape[1])
         return states[:, :, : n_frames * self.pool].unflatten(2, (n_frames, self.pool)).mean(3)
 

@@ -1,5 +1,6 @@
 """Checkpoints of the HuBERT family, from a folder or the hub, in transformers' own classes: no foreign code runs."""
 
+import pickle
 from typing import Any
 
 import torch
@@ -19,11 +20,14 @@ def read_settings(path: str) -> dict[str, Any]:
 
     try:
         stored, _ = HubertConfig.get_config_dict(path)
+        reason = "no config.json"
     except (OSError, ValueError) as error:
+        stored, reason = {}, first_line(error)
+    if not stored:
         raise EncoderError(
-            f"{path}: no checkpoint there ({first_line(error)}); give a folder with config.json and weights, or a hub "
-            "id and a connection"
-        ) from error
+            f"{path}: no checkpoint there ({reason}); give a folder with config.json and weights, or a hub id and a "
+            "connection"
+        )
     # auto_map names code to run, architectures another class.
     config = {key: value for key, value in stored.items() if key not in ("auto_map", "architectures") and key[0] != "_"}
     settings: dict[str, Any] = {"config": config}
@@ -57,7 +61,7 @@ def build(path: str | None, config: dict, spec_augment: float, layerdrop: float,
         network, found = network_class.from_pretrained(
             path, config=settings, output_loading_info=True, dtype=torch.float32
         )
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         raise EncoderError(f"{path}: the weights cannot be read ({first_line(error)}); download them again") from error
     if missing := sorted(found["missing_keys"]):
         raise EncoderError(

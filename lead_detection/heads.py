@@ -1,7 +1,7 @@
 """Heads: features of tracks and mixtures in, logits (batch, frame, class) out.
 
-`PointerHead` is ours. `AttentionHead` is the best row of the paper's Table I, `AverageHead` and `MixHead` are its others
-(arXiv 2503.03232).
+`PointerHead` is ours. `AttentionHead` is the best row of the paper's Table I, `AverageHead` and `MixHead` are others
+of it (arXiv 2503.03232).
 """
 
 from typing import Literal, NamedTuple
