@@ -19,7 +19,7 @@ def from_frames(labels: np.ndarray, grid: FrameGrid, duration: float) -> tuple[n
     Args:
         labels: (frame,) any integers.
         grid: their clock.
-        duration: seconds; where the last frame is cut.
+        duration: seconds; where the last frame is cut. Rounding may have put it up to a sample later.
 
     Returns:
         Edges (segment + 1,) in seconds, from 0 to the duration, and the label (segment,) of each segment, no two
@@ -28,7 +28,7 @@ def from_frames(labels: np.ndarray, grid: FrameGrid, duration: float) -> tuple[n
     Raises:
         ValueError: the duration does not end within the last frame.
     """
-    if not grid.times(len(labels) - 1) < duration <= grid.times(len(labels)):
+    if not grid.times(len(labels) - 1) < duration <= grid.times(len(labels)) + 1 / grid.sample_rate:
         raise ValueError(f"{len(labels)} frames are not those of {duration} s")
     start, _ = runs(labels)
     return np.append(grid.times(start), duration), labels[start]
