@@ -83,7 +83,8 @@ def directions(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Seque
         for i, colour in enumerate(_colours(len(names))):
             drawn = points[groups == i]
             axes.scatter(*drawn.T, s=12, color=colour, alpha=0.7, linewidths=0, label=names[i])
-        axes.set(title=title, xticks=[], yticks=[], aspect="equal")
+        axes.set(title=title, xticks=[], yticks=[])
+        axes.set_aspect("equal", adjustable="datalim")  # panels stay of one size
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
     return figure
