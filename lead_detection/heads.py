@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from common.encoders import TemporalBlock
 from lead_detection.levels import N_LEVELS
+from lead_detection.taxonomy import MIX, VOCABULARY
 
-N_INSTRUMENTS = 34  # of the paper's vocabulary for both of its data sets
+N_INSTRUMENTS = len(VOCABULARY) - 1
 
 
 class Heard(NamedTuple):
@@ -155,7 +156,7 @@ class AttentionHead(Head):
         classifies: Literal["track", "instrument"] = "track",
         max_tracks: int = 15,
         n_instruments: int = N_INSTRUMENTS,
-        mixture_id: int = 0,
+        mixture_id: int = MIX,
         n_heads: int = 12,
         attn_dropout: float = 0.0,
         out_dropout: float = 0.8,
@@ -230,7 +231,7 @@ class AverageHead(Head):
         self,
         dim: int,
         n_instruments: int = N_INSTRUMENTS,
-        mixture_id: int = 0,
+        mixture_id: int = MIX,
         inst_emb: bool = True,
         mask_padding: bool = False,
     ):
