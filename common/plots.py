@@ -114,17 +114,83 @@ def learning_curve(rows: Sequence[Mapping[str, str]], panels: Mapping[str, Seque
     return figure
 
 
+@rc_context(STYLE)
+def timeline(
+    envelopes: np.ndarray,
+    names: Sequence[str],
+    edges: np.ndarray,
+    tracks: np.ndarray,
+    confidence: np.ndarray,
+    truth: tuple[np.ndarray, np.ndarray] | None = None,
+    title: str = "",
+) -> Figure:
+    """Who leads when: a waveform for each track, coloured where it leads, and below how sure that is.
+
+    Args:
+        envelopes: (track, frame) amplitude, from 0 s to the last edge.
+        names: of the tracks.
+        edges: (segment + 1,) seconds.
+        tracks: (segment,) who leads; -1 for nobody.
+        confidence: (segment,) 0..1.
+        truth: edges and tracks of the true timeline, shown in a row of its own.
+        title: in one line above.
+    """
+    end, n_tracks, colours = float(edges[-1]), len(names), _colours(len(names))
+    rows = [*names, "truth"] if truth else list(names)
+    size = np.clip(0.1 * end, 8.0, MAX_WIDTH), np.clip(0.45 * len(rows) + 1.8, 3.0, MAX_WIDTH)
+    figure = Figure(figsize=size, layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[size[1] - 1.5, 0.8])
+    shapes = _outline(envelopes)
+    times = (np.arange(shapes.shape[1]) + 0.5) * end / shapes.shape[1]
+    leader = tracks[np.searchsorted(edges[1:-1], times, side="right")]
+    for i, shape in enumerate(shapes):
+        for drawn, style in ((shape, {"color": TRUTH}), (shape * (leader == i), {"color": colours[i]})):
+            above.fill_between(times, i - drawn, i + drawn, step="mid", linewidth=0, **style)
+        _spans(above, edges, tracks == i, i, color=colours[i], alpha=0.15)
+        if truth:
+            _spans(above, truth[0], truth[1] == i, n_tracks, color=colours[i])
+    above.set(ylim=(len(rows) - 0.5, -0.5), xlim=(0, end))
+    above.set_yticks(range(len(rows)), rows, parse_math=False)
+    above.tick_params(axis="y", length=0)
+    above.set_title(title, parse_math=False)
+    below.stairs(confidence, edges, fill=True, color=TRUTH)
+    below.stairs(confidence, edges, color=INK, linewidth=0.8)
+    below.set(ylim=(0, 1.05), ylabel="confidence")
+    _time_axis(below, end)
+    return figure
+
+
+def _outline(envelopes: np.ndarray, most: int = 4000) -> np.ndarray:
+    """(track, column) heights up to 0.45 of at most so many columns; of tracks far below the loudest less."""
+    n_frames = envelopes.shape[1]
+    first = np.unique(np.arange(min(n_frames, most)) * n_frames // min(n_frames, most))
+    shapes = np.maximum.reduceat(envelopes, first, axis=1)
+    peaks = shapes.max(axis=1, keepdims=True)
+    return 0.45 * shapes / np.maximum(peaks, max(0.01 * peaks.max(), 1e-9))
+
+
+def _spans(axes: Axes, edges: np.ndarray, chosen: np.ndarray, row: float, **style) -> None:
+    """Bars from edge to edge of the chosen segments."""
+    spans = np.stack([edges[:-1], np.diff(edges)], axis=1)[chosen]
+    axes.broken_barh([(start, length) for start, length in spans.tolist()], (row - 0.45, 0.9), linewidth=0, **style)
+
+
+def _time_axis(axes: Axes, end: float) -> None:
+    axes.set_xlabel("time in seconds")
+    if end > 120:
+        axes.set_xlabel("time in minutes")
+        axes.xaxis.set_major_locator(MultipleLocator(60 * np.ceil(end / 900)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value / 60:.0f}")
+
+
 def _keyboard(pitches: np.ndarray, end: float, title: str) -> tuple[Figure, Axes]:
     """A figure and its axes, seconds by semitones, with the rows of the black keys shaded."""
     low, high = (pitches.min() - 2, pitches.max() + 2) if len(pitches) else (48, 72)
     size = np.clip(0.4 * end, 8.0, MAX_WIDTH), np.clip(0.07 * (high - low) + 1.0, 2.5, 6.0)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
-    axes.set(xlim=(0, end), ylim=(low - 0.5, high + 0.5), xlabel="time in seconds")
-    if end > 120:
-        axes.set_xlabel("time in minutes")
-        axes.xaxis.set_major_locator(MultipleLocator(60 * np.ceil(end / 900)))
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value / 60:.0f}")
+    axes.set(xlim=(0, end), ylim=(low - 0.5, high + 0.5))
+    _time_axis(axes, end)
     axes.set_title(title, parse_math=False)  # a dollar in the name of a file is no formula
     octaves = range(-(-low // 12), high // 12 + 1)
     axes.set_yticks([12 * octave for octave in octaves], [f"C{octave - 1}" for octave in octaves])

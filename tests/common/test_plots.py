@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from common.notes import Notes
-from common.plots import FOUND, GHOST, MAX_WIDTH, directions, learning_curve, piano_roll
+from common.plots import FOUND, GHOST, MAX_WIDTH, directions, learning_curve, piano_roll, timeline
 
 TRUTH = Notes.build(
     onset=[0.0, 1.0, 2.0, 3.0, 0.5],
@@ -189,3 +189,54 @@ def test_directions_are_points_in_the_plane_where_they_differ_most():
     distance = np.linalg.norm(points[:, None] - points, axis=2)
     assert distance == pytest.approx(np.linalg.norm(plane[order][:, None] - plane[order], axis=2), abs=1e-6)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "c"]
+
+
+EDGES, LEADERS = np.array([0.0, 2.0, 3.0, 7.0, 8.0]), np.array([1, -1, 0, 1])
+
+
+def spans(axes) -> list[tuple[float, float, float]]:
+    """Start, end and row of every bar."""
+    boxes = [path.get_extents() for bars in axes.collections for path in bars.get_paths() if len(path.vertices) == 5]
+    return sorted((round(box.x0, 6), round(box.x1, 6), round((box.y0 + box.y1) / 2, 6)) for box in boxes)
+
+
+def test_a_timeline_shows_who_leads_and_how_surely():
+    confidence = np.array([0.9, 0.5, 0.8, 0.7])
+    figure = timeline(np.ones((2, 80)), ["lead $vox", "bass"], EDGES, LEADERS, confidence, title="a $song$")
+    above, below = figure.axes
+    assert spans(above) == [(0.0, 2.0, 1.0), (3.0, 7.0, 0.0), (7.0, 8.0, 1.0)]
+    assert [text.get_text() for text in above.get_yticklabels()] == ["lead $vox", "bass"]
+    values, edges, _ = below.patches[0].get_data()
+    np.testing.assert_array_equal(values, confidence)
+    np.testing.assert_array_equal(edges, EDGES)
+    assert (below.get_ylabel(), below.get_xlim()) == ("confidence", (0.0, 8.0))
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_a_waveform_is_coloured_where_its_track_leads():
+    figure = timeline(np.ones((2, 80)), ["a", "b"], EDGES, LEADERS, np.ones(4))
+    # For each track its whole waveform, the part that leads, and the bars behind.
+    waves = [collection for collection in figure.axes[0].collections if len(collection.get_paths()[0].vertices) > 5]
+    assert len(waves) == 4
+    for i, wave in enumerate(waves[1::2]):
+        vertices = wave.get_paths()[0].vertices
+        leads = np.abs(vertices[:, 1] - i) > 0.4
+        inside = (i == LEADERS)[np.searchsorted(EDGES[1:-1], vertices[leads, 0] - 1e-6)]
+        assert inside.mean() > 0.9
+        assert leads.mean() == pytest.approx(((4.0 if i == 0 else 3.0) / 8.0), abs=0.1)
+
+
+def test_the_truth_has_a_row_of_its_own():
+    truth = (np.array([0.0, 4.0, 8.0]), np.array([-1, 1]))
+    figure = timeline(np.ones((2, 80)), ["a", "b"], EDGES, LEADERS, np.ones(4), truth=truth)
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["a", "b", "truth"]
+    assert [span[:2] for span in spans(figure.axes[0]) if span[2] == 2.0] == [(4.0, 8.0)]
+
+
+def test_long_songs_of_many_tracks_and_silent_ones_are_pictures_too():
+    long = timeline(np.random.default_rng(0).random((40, 90_000)), ["x"] * 40, EDGES * 450, LEADERS, np.ones(4))
+    assert max(long.get_size_inches()) <= MAX_WIDTH
+    assert max(len(path.vertices) for drawn in long.axes[0].collections for path in drawn.get_paths()) < 20_000
+    silent = timeline(np.zeros((2, 1)), ["a", "b"], np.array([0.0, 0.01]), np.array([-1]), np.ones(1))
+    for figure in (long, silent):
+        assert png(figure).startswith(b"\x89PNG")
