@@ -12,9 +12,11 @@ It has 109 songs of MedleyDB's first release. Times are whole milliseconds here,
 
 import json
 import re
+import sys
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,6 +120,30 @@ def read_annotations(path: str | Path) -> list[Annotation]:
         return [_annotation(id, leads) for id, leads in files.not_empty(songs.items(), path, REMEDY)]
 
 
+def read_songs(path: str | Path, clone: str | Path) -> list[tuple[Annotation, medleydb.Song]]:
+    """The annotated songs with labels, each with what MedleyDB has of it.
+
+    Args:
+        path: as in `read_annotations`.
+        clone: as in `medleydb.songs`.
+
+    Raises:
+        DatasetError: a file is missing or damaged, or a lead is no stem.
+    """
+    annotations = read_annotations(path)
+    songs = medleydb.songs(clone, [annotation.id for annotation in annotations])
+    return [(annotation.resolve(song.stems), song) for annotation, song in zip(annotations, songs, strict=True)]
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """What is warned of in the block goes to standard error as it is, without file and line: a command tells users."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_, **__: print(message, file=sys.stderr)
+        yield
+
+
 def _annotation(id: str, leads: list[dict[str, str]]) -> Annotation:
     rows, names = [], []
     for lead in leads:
@@ -200,36 +226,32 @@ def lead_hours(annotation: Annotation, song: medleydb.Song) -> Counter[str]:
     return hours
 
 
-def statistics(annotations: Sequence[Annotation], songs: Sequence[medleydb.Song]) -> dict[str, Any]:
+def statistics(songs: Sequence[tuple[Annotation, medleydb.Song]]) -> dict[str, Any]:
     """What there is.
 
     Args:
-        annotations: with labels, see `Annotation.resolve`.
-        songs: what the metadata says of each.
+        songs: see `read_songs`.
 
     Returns:
         Numbers of "songs" and "leads"; "lead_hours" by class, the longest first, and "hours" of them all; "clips" and
         "unlabelled", the share of label 0, by split; numbers of clips with so many "channels", stems and mixture, and
         with so many "switches", changes of the label.
     """
-    labels = [clip_labels(annotation.leads) for annotation in annotations]
-    by_split = {
-        split: np.concatenate([clips for clips, one in zip(labels, annotations, strict=True) if one.split == split])
-        for split in SPLITS
-        if any(one.split == split for one in annotations)
-    }
+    labels = [clip_labels(annotation.leads) for annotation, _ in songs]
+    by_split: dict[str, list[np.ndarray]] = {}
     hours, channels, switches = Counter(), Counter(), Counter()
-    for annotation, song, clips in zip(annotations, songs, labels, strict=True):
+    for (annotation, song), clips in zip(songs, labels, strict=True):
+        by_split.setdefault(annotation.split, []).append(clips)
         hours += lead_hours(annotation, song)
         channels[len(song.stems) + 1] += len(clips)
         switches.update(np.count_nonzero(np.diff(clips), axis=1).tolist())
     return {
-        "songs": len(annotations),
-        "leads": sum(len(annotation.leads) for annotation in annotations),
+        "songs": len(songs),
+        "leads": sum(len(annotation.leads) for annotation, _ in songs),
         "hours": hours.total(),
         "lead_hours": dict(hours.most_common()),
-        "clips": {split: len(clips) for split, clips in by_split.items()},
-        "unlabelled": {split: float(np.mean(clips == 0)) for split, clips in by_split.items()},
+        "clips": {split: sum(map(len, clips)) for split, clips in by_split.items()},
+        "unlabelled": {split: float(np.mean(np.concatenate(clips) == 0)) for split, clips in by_split.items()},
         "channels": dict(sorted(channels.items())),
         "switches": dict(sorted(switches.items())),
     }

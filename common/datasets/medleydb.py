@@ -107,6 +107,10 @@ class Song:
             found = sorted((float(start), float(end), int(number)) for start, end, number, *_ in table)
         return tuple((start, end, self._index[number]) for start, end, number in found if number in self._index)
 
+    def has_activations(self, version: str = "original") -> bool:
+        """Whether there is what `activations` reads."""
+        return any(path.is_file() for path in self._activation_files(version))
+
     def activations(self, version: str = "original") -> tuple[np.ndarray, np.ndarray]:
         """How surely each stem sounds, by its energy.
 
@@ -120,9 +124,7 @@ class Song:
         Raises:
             DatasetError: there is no such file, or it is damaged.
         """
-        folder = self.annotations / "Activation_Confidence"
-        name = f"{self.id}_ACTIVATION_CONF.lab"
-        places = [folder / version / name, *([folder / name] if version == "original" else [])]
+        places = self._activation_files(version)
         path = next((path for path in places if path.is_file()), None) or files.file(places[0], CLONE)
         with files.annotation(path):
             header, *lines = path.read_text(encoding="utf-8").splitlines()
@@ -136,6 +138,10 @@ class Song:
         by_number = dict(zip(numbers, confidence, strict=True))
         silence = np.zeros(len(times), np.float32)
         return times, np.stack([by_number.get(stem.number, silence) for stem in self.stems])
+
+    def _activation_files(self, version: str) -> list[Path]:
+        folder, name = self.annotations / "Activation_Confidence", f"{self.id}_ACTIVATION_CONF.lab"
+        return [folder / version / name, *([folder / name] if version == "original" else [])]
 
     @property
     def _index(self) -> dict[int, int]:

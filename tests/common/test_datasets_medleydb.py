@@ -93,7 +93,10 @@ def test_activations_of_an_older_clone(song, tmp_path):
     older = paths["original"].parent.parent / paths["original"].name
     paths["original"].rename(older)
     assert len(song.activations()[0]) == 3
+    assert song.has_activations()
     older.unlink()
+    assert not song.has_activations()
+    assert song.has_activations("v2")
     with pytest.raises(DatasetError, match=r"A_Song_ACTIVATION_CONF\.lab: missing; give a clone"):
         song.activations()
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.datasets import medleydb
 from common.datasets.files import DatasetError
 from common.datasets.medleydb import Stem
 from lead_detection.annotations import (
@@ -20,8 +19,10 @@ from lead_detection.annotations import (
     clip_labels,
     clip_starts,
     milliseconds,
+    plain_warnings,
     rasterise_clip,
     read_annotations,
+    read_songs,
     segments,
     split_of,
     statistics,
@@ -122,6 +123,13 @@ def test_a_name_that_differs_is_told_once_and_a_number_that_is_missing_ends_it(t
         song.resolve(STEMS[:2])
 
 
+def test_a_command_tells_its_warnings_as_they_are(capsys):
+    with plain_warnings():
+        warnings.warn("A_Song: beware", stacklevel=1)
+        warnings.warn("A_Song: beware", stacklevel=1)
+    assert capsys.readouterr().err == "A_Song: beware\n" * 2
+
+
 def test_clips_reach_two_seconds_beyond_the_leads():
     assert clip_starts(leads((3_000, 6_000, 1))).tolist() == [1_000]
     assert clip_starts(leads((3_000, 6_500, 1))).tolist() == [1_000, 3_500]
@@ -202,11 +210,6 @@ def test_nobody_is_known_to_lead_where_the_annotation_says_so():
 
 
 @pytest.fixture(scope="module")
-def songs() -> list[medleydb.Song]:
-    return medleydb.songs(study.MEDLEYDB, [song.id for song in read_annotations(study.ANNOTATIONS)])
-
-
-@pytest.fixture(scope="module")
 def their_clips() -> dict[str, list[dict]]:
     return json.loads((study.ANNOTATIONS / "metadata_splitted.json").read_text())
 
@@ -242,21 +245,21 @@ def test_labels_from_the_song_are_those_of_the_authors_clips(their_clips):
 
 
 @study.needs_study
-def test_every_lead_is_a_stem_and_one_goes_by_another_name(songs):
+def test_every_lead_is_a_stem_and_one_goes_by_another_name():
     with pytest.warns(UserWarning, match="the number counts") as told:
-        resolved = [one.resolve(song.stems) for one, song in zip(read_annotations(study.FOLDER), songs, strict=True)]
+        songs = read_songs(study.FOLDER, study.MEDLEYDB)
     assert len(told) == 1
     assert "EthanHein_GirlOnABridge: stem 5 leads as clean_electric_guitar" in str(told[0].message)
-    for one, song in zip(resolved, songs, strict=True):
-        assert one.leads["stem"].min() >= 1
-        assert one.leads["stem"].max() <= len(song.stems)
+    for annotation, song in songs:
+        assert annotation.id == song.id
+        assert annotation.leads["stem"].min() >= 1
+        assert annotation.leads["stem"].max() <= len(song.stems)
 
 
 @study.needs_study
 @pytest.mark.filterwarnings("ignore:EthanHein_GirlOnABridge")
-def test_statistics_are_the_authors(songs):
-    resolved = [one.resolve(song.stems) for one, song in zip(read_annotations(study.FOLDER), songs, strict=True)]
-    found = statistics(resolved, songs)
+def test_statistics_are_the_authors():
+    found = statistics(read_songs(study.FOLDER, study.MEDLEYDB))
     # The histogram of files per clip that the authors publish.
     assert found["channels"] == {
         2: 51, 3: 925, 4: 178, 5: 1334, 6: 1001, 7: 291, 8: 628, 9: 902, 10: 409, 11: 955, 12: 415, 13: 180, 14: 223,
