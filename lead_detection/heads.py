@@ -187,10 +187,15 @@ class AttentionHead(Head):
     def forward(self, heard: Heard) -> Tensor:
         tracks, mixture, present = instruments_told(heard, self.instrument, self.mixture_id)
         n_slots, n_frames = tracks.shape[1:3]
+        if n_slots >= self.max_tracks:
+            raise ValueError(
+                f"a clip of {n_slots} tracks and their mixture, but the head was made for {self.max_tracks}: set its "
+                "max_tracks, or take a PointerHead, which has no maximum"
+            )
         if self.track is not None:
-            position = self.track(torch.arange(self.fitting(n_slots) + 1, device=present.device))
+            position = self.track(torch.arange(n_slots + 1, device=present.device))
             mixture, tracks = mixture + position[0], tracks + position[1:, None]
-        query = masked_mean(tracks, present) if self.pseudo_mix else mixture
+        query = masked_mean(tracks, counted(present, self.mask_padding)) if self.pseudo_mix else mixture
         if self.mix_in_kv:
             tracks = torch.cat([mixture[:, None], tracks], dim=1)
         absent = F.pad(~present, (int(self.mix_in_kv), 0)).repeat_interleave(n_frames, dim=0)
@@ -201,17 +206,8 @@ class AttentionHead(Head):
         logits = self.classifier(self.dropout(self.norm(attended[:, 0]))).unflatten(0, (-1, n_frames))
         if self.classifies == "instrument" or not self.mask_padding:
             return logits
-        nobody, scores = logits[..., :1], logits[..., 1 : self.fitting(n_slots) + 1]
+        nobody, scores = logits[..., :1], logits[..., 1 : n_slots + 1]
         return torch.cat([nobody, scores.masked_fill(~present[:, None], -torch.inf)], dim=-1)
-
-    def fitting(self, n_slots: int) -> int:
-        """So many tracks, if there are classes for them."""
-        if n_slots >= self.max_tracks:
-            raise ValueError(
-                f"a clip of {n_slots} tracks and their mixture, but the head was made for {self.max_tracks}: set its "
-                "max_tracks, or take a PointerHead, which has no maximum"
-            )
-        return n_slots
 
 
 class AverageHead(Head):
@@ -244,9 +240,9 @@ class AverageHead(Head):
 
     def forward(self, heard: Heard) -> Tensor:
         tracks, mixture, present = instruments_told(heard, self.instrument, self.mixture_id)
-        counted = present if self.mask_padding else torch.ones_like(present)
         everything = torch.cat([mixture[:, None], tracks], dim=1)
-        return self.classifier(masked_mean(everything, F.pad(counted, (1, 0), value=True)))
+        mask = F.pad(counted(present, self.mask_padding), (1, 0), value=True)
+        return self.classifier(masked_mean(everything, mask))
 
 
 class MixHead(Head):
@@ -291,6 +287,11 @@ def pad_tracks(x: Tensor, clip: Tensor, n_clips: int, fill: float = 0.0) -> tupl
     n_slots = int(count.max())
     padded = x.new_full((n_clips, n_slots, *x.shape[1:]), fill).index_put((clip, slot), x)
     return padded, torch.arange(n_slots, device=clip.device) < count[:, None]
+
+
+def counted(present: Tensor, mask_padding: bool) -> Tensor:
+    """Slots that a mean is over."""
+    return present if mask_padding else torch.ones_like(present)
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
