@@ -152,16 +152,16 @@ def hear(
             levels[start : start + n_window] = _levels(audio[:-1], n_window, grid.hop_length)
             yield start, audio * gains
 
-    faded, done = None, 0
+    faded, done = None, 0.0
     for batch in _batches(windows(), max(ROWS // len(gains), 1)):
         logits = model(np.stack([audio for _, audio in batch]), instruments)
         faded = faded or CrossFade(logits.shape[-1])
         for (start, _), values in zip(batch, logits, strict=True):
             faded.push(start, values)
         if progress is not None:
-            stop = batch[-1][0] + n_window
-            progress(float(grid.times(stop - done)))
-            done = stop
+            reached = min(float(grid.times(batch[-1][0] + n_window)), stems.duration)
+            progress(reached - done)
+            done = reached
     assert faded is not None
     return faded.finish(), levels
 
