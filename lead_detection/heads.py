@@ -34,12 +34,12 @@ class Head(nn.Module):
 
     Attributes:
         classifies: "track": class 0 is nobody, 1 + i the i-th track of the clip. "instrument": 0 is nobody, the others
-            are ids of instruments.
+            are ids of instruments. "segment": a class for the whole clip.
         needs_tracks: otherwise only the mixture need be encoded.
         needs_silence: features of a silent track are wanted if a clip has fewer tracks than another.
     """
 
-    classifies: Literal["track", "instrument"] = "track"
+    classifies: Literal["track", "instrument", "segment"] = "track"
     needs_tracks = True
     needs_silence = False
 
@@ -186,7 +186,7 @@ class AttentionHead(Head):
 
     def forward(self, heard: Heard) -> Tensor:
         tracks, mixture, present = instruments_told(heard, self.instrument, self.mixture_id)
-        n_slots, n_frames = tracks.shape[1:3]
+        n_slots = tracks.shape[1]
         if n_slots >= self.max_tracks:
             raise ValueError(
                 f"a clip of {n_slots} tracks and their mixture, but the head was made for {self.max_tracks}: set its "
@@ -198,12 +198,8 @@ class AttentionHead(Head):
         query = masked_mean(tracks, counted(present, self.mask_padding)) if self.pseudo_mix else mixture
         if self.mix_in_kv:
             tracks = torch.cat([mixture[:, None], tracks], dim=1)
-        absent = F.pad(~present, (int(self.mix_in_kv), 0)).repeat_interleave(n_frames, dim=0)
-        keys = rearrange(tracks, "batch slot frame dim -> (batch frame) slot dim")
-        queries = rearrange(query, "batch frame dim -> (batch frame) 1 dim")
-        mask = absent if self.mask_padding else None
-        attended, _ = self.attention(queries, keys, keys, key_padding_mask=mask, need_weights=False)
-        logits = self.classifier(self.dropout(self.norm(attended[:, 0]))).unflatten(0, (-1, n_frames))
+        absent = F.pad(~present, (int(self.mix_in_kv), 0)) if self.mask_padding else None
+        logits = self.classifier(self.dropout(self.norm(ask(self.attention, query, tracks, absent))))
         if self.classifies == "instrument" or not self.mask_padding:
             return logits
         nobody, scores = logits[..., :1], logits[..., 1 : n_slots + 1]
@@ -304,6 +300,26 @@ def clip_mean(x: Tensor, clip: Tensor, n_clips: int) -> Tensor:
     """(track, frame, dim) -> (batch, frame, dim), the mean of the tracks of each clip."""
     count = torch.bincount(clip, minlength=n_clips)
     return x.new_zeros(n_clips, *x.shape[1:]).index_add(0, clip, x) / count[:, None, None]
+
+
+def ask(attention: nn.MultiheadAttention, query: Tensor, tracks: Tensor, absent: Tensor | None) -> Tensor:
+    """Attention over the tracks of each frame.
+
+    Args:
+        attention: over batch-first sequences.
+        query: (batch, frame, dim).
+        tracks: (batch, slot, frame, dim).
+        absent: (batch, slot), slots to take no notice of.
+
+    Returns:
+        (batch, frame, dim).
+    """
+    n_frames = query.shape[1]
+    keys = rearrange(tracks, "batch slot frame dim -> (batch frame) slot dim")
+    queries = rearrange(query, "batch frame dim -> (batch frame) 1 dim")
+    mask = None if absent is None else absent.repeat_interleave(n_frames, dim=0)
+    answer, _ = attention(queries, keys, keys, key_padding_mask=mask, need_weights=False)
+    return rearrange(answer, "(batch frame) 1 dim -> batch frame dim", frame=n_frames)
 
 
 def attend_to_tracks(attention: nn.MultiheadAttention, x: Tensor, clip: Tensor, n_clips: int) -> Tensor:

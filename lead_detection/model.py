@@ -14,10 +14,13 @@ from torch import Tensor, nn
 
 from common.encoders import LogMelEncoder, SSLEncoder
 from common.frames import FrameGrid
+from lead_detection.baselines import CRNNHead, MelEncoder, SegmentHead
 from lead_detection.heads import AttentionHead, AverageHead, Heard, MixHead, PointerHead
 from lead_detection.levels import levels
 
-PARTS = {kind.__name__: kind for kind in (LogMelEncoder, SSLEncoder, PointerHead, AttentionHead, AverageHead, MixHead)}
+ENCODERS = (LogMelEncoder, SSLEncoder, MelEncoder)
+HEADS = (PointerHead, AttentionHead, AverageHead, MixHead, CRNNHead, SegmentHead)
+PARTS = {kind.__name__: kind for kind in (*ENCODERS, *HEADS)}
 
 
 class LeadDetector(nn.Module):
@@ -43,7 +46,7 @@ class LeadDetector(nn.Module):
         return self.encoder.grid
 
     @property
-    def classifies(self) -> Literal["track", "instrument"]:
+    def classifies(self) -> Literal["track", "instrument", "segment"]:
         return self.head.classifies
 
     def n_samples(self, n_frames: int) -> int:

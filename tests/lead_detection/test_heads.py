@@ -72,7 +72,7 @@ def test_any_number_of_tracks(name):
         partial(PAPER, mask_padding=True),
         partial(PAPER, mask_padding=True, pseudo_mix=True, mix_in_kv=False),
         partial(PAPER, mask_padding=True, classifies="instrument"),
-        partial(AverageHead, n_instruments=5, mask_padding=True),
+        partial(AverageHead, n_instruments=5, mixture_id=3, mask_padding=True),
         partial(MixHead, n_instruments=5),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_clip_alone_has_the_logits_that_it_has_among_others(head):
 
 
 @pytest.mark.parametrize(
-    "head", [PAPER, partial(PAPER, classifies="instrument"), partial(AverageHead, n_instruments=5)]
+    "head", [PAPER, partial(PAPER, classifies="instrument"), partial(AverageHead, n_instruments=5, mixture_id=3)]
 )
 def test_unmasked_padding_changes_a_clip_as_in_the_papers_code(head):
     head, together = make(head), heard([3, 1, 5])
@@ -145,14 +145,19 @@ def test_more_tracks_than_classes_are_refused():
 
 
 def test_the_mean_of_tracks_and_mixture():
-    head, one = make(partial(AverageHead, n_instruments=5, inst_emb=False)), heard([3])
+    head, one = make(partial(AverageHead, n_instruments=5, mixture_id=3, inst_emb=False)), heard([3])
     mean = (one.tracks.sum(0) + one.mixture[0]) / 4
     assert torch.allclose(head(one)[0], head.classifier(mean), atol=1e-6)
 
 
 @pytest.mark.parametrize(
     "head",
-    [*POINTERS.values(), partial(PAPER, ln_trainable=True), partial(AverageHead, n_instruments=5), MixHead],
+    [
+        *POINTERS.values(),
+        partial(PAPER, ln_trainable=True),
+        partial(AverageHead, n_instruments=5, mixture_id=3),
+        MixHead,
+    ],
 )
 def test_gradients_reach_every_parameter(head):
     head = head(DIM).train()
