@@ -72,6 +72,10 @@ class Song:
         folder = self.metadata.parent.parent / "Annotations"
         return files.folder(folder, CLONE)
 
+    def has_audio(self, root: str | Path) -> bool:
+        """Whether there is a folder of the song."""
+        return self._audio_folder(Path(root)).is_dir()
+
     def audio(self, root: str | Path) -> tuple[Path, tuple[Path, ...]]:
         """The mixture, and the stems in order.
 
@@ -81,9 +85,7 @@ class Song:
         Raises:
             DatasetError: the song or one of its files is not there.
         """
-        root = files.folder(root, DOWNLOAD)
-        folder = next((root / name / self.id for name in ROOTS if (root / name / self.id).is_dir()), root / self.id)
-        files.folder(folder, DOWNLOAD)
+        folder = files.folder(self._audio_folder(files.folder(root, DOWNLOAD)), DOWNLOAD)
         stems = tuple(_any_format(folder / self.stem_folder / stem.file) for stem in self.stems)
         return _any_format(folder / self.mix), stems
 
@@ -138,6 +140,9 @@ class Song:
         by_number = dict(zip(numbers, confidence, strict=True))
         silence = np.zeros(len(times), np.float32)
         return times, np.stack([by_number.get(stem.number, silence) for stem in self.stems])
+
+    def _audio_folder(self, root: Path) -> Path:
+        return next((root / name / self.id for name in ROOTS if (root / name / self.id).is_dir()), root / self.id)
 
     def _activation_files(self, version: str) -> list[Path]:
         folder, name = self.annotations / "Activation_Confidence", f"{self.id}_ACTIVATION_CONF.lab"

@@ -68,7 +68,9 @@ def test_audio_in_another_format(song, tmp_path):
 def test_audio_that_is_not_there(song, tmp_path):
     with pytest.raises(DatasetError, match="no such folder; give the folder"):
         song.audio(tmp_path / "audio")
+    assert not song.has_audio(tmp_path / "audio")
     folder = write_audio(tmp_path / "audio", "A_Song")
+    assert song.has_audio(tmp_path / "audio")
     (folder / "A_Song_STEMS/A_Song_STEM_03.wav").unlink()
     with pytest.raises(DatasetError, match=r"A_Song_STEM_03\.wav: missing"):
         song.audio(tmp_path / "audio")

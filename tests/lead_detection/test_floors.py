@@ -139,7 +139,7 @@ def test_a_clone_from_text_to_scores(tmp_path):
     assert rows["constant"]["track_accuracy"] == pytest.approx(100 * np.mean([375, 262, 75]) / 375)
     # By the activations the drums are the loudest from 46 to 93 ms, which are frames 4 to 6, and then the singer is.
     assert rows["loudest"]["track_accuracy"] == pytest.approx(100 * np.mean([3, 375 - 262, 375 - 75]) / 375)
-    # The singer, who is ranked first, is never heard above one half after 46 ms; the intervals end before.
+    # The singer, who is ranked first, is never heard above one half after 46 ms.
     assert rows["ranking"] == rows["loudest"]
 
 
