@@ -1,17 +1,30 @@
-"""Our own composer: any number of pieces in six styles, each from a seed, for any pool of General MIDI programs."""
+"""Our own composer: any number of pieces in seven styles, each from a seed, for any pool of General MIDI programs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
 from common import grooves
+from common.drafts import (
+    BASSES,
+    COMPERS,
+    KEYBOARDS,
+    MELODIES,
+    PADS,
+    PLUCKED,
+    Draft,
+    Span,
+    chords,
+    draft_part,
+    register,
+)
+from common.ensembles import ensemble
 from common.grooves import Event
-from common.instruments import FAMILY_OF_PROGRAM, PITCHED_PROGRAMS, PROGRAM_NAMES, RANGES
+from common.instruments import PITCHED_PROGRAMS, PROGRAM_NAMES, RANGES
 from common.notes import Notes
-from common.phrases import BLOCKS, BROKEN, Song, accompany, bass_line, figure, line, strings, two_hands
-from common.scores import TOUCHES, VOICES, Part, Score, clock, into_range, perform
+from common.phrases import BLOCKS, Song, accompany, bass_line, figure, line, strings, two_hands
+from common.scores import Part, Score, clock, into_range, perform
 
 SCALES = {
     "major": (0, 2, 4, 5, 7, 9, 11),
@@ -24,26 +37,6 @@ LOOPS = (  # chords as scale degrees, the tonic is 0
     (0, 4, 5, 3), (0, 5, 3, 4), (5, 3, 0, 4), (0, 3, 4, 3), (1, 4, 0, 0), (0, 6, 3, 0), (0, 2, 3, 4), (3, 4, 2, 5),
     (0, 0, 3, 4), (0, 3, 6, 2, 5, 1, 4, 0),
 )  # fmt: skip
-
-# Who may play what. A program named twice is drawn twice as often.
-BASSES = (*range(32, 40), 43, 58)
-COMPERS = (*range(8), 11, 12, 15, *range(20, 31), 45, 46, 61, 62, 63, 107)
-PADS = (20, 21, 44, *range(48, 55), 61, *range(88, 96))
-KEYBOARDS = (*range(8), *range(4), 10, 11, 12, 20, 21, 23, 46)
-PLUCKED = (*range(24, 31), 24, 25, 15, 46, 104, 105, 106)
-MELODIES = tuple(p for p in PITCHED_PROGRAMS if FAMILY_OF_PROGRAM[p] not in ("Bass", "Synth Pad"))
-
-Span = tuple[float, float, int]  # from, until (quarters), index of the part that leads
-
-
-@dataclass
-class Draft:
-    """A part while it is written; events in quarters."""
-
-    program: int
-    role: str
-    touch: tuple[float, float] = (0.9, 1.0)
-    events: list[Event] = field(default_factory=list)
 
 
 def compose(
@@ -121,14 +114,14 @@ def _play(rng, song: Song, title: str, drafts: Sequence[Draft], plan: Sequence[S
 def _band(rng, song: Song, pool: Sequence[int]) -> tuple[list[Draft], list[Span]]:
     """Drums, bass, chords and pads behind one to three melodies that hand the lead on."""
     n_melodies = int(rng.integers(1, 4))
-    drafts = [_draft(rng, pool, MELODIES, "melody") for _ in range(n_melodies)]
-    drafts += [_draft(rng, pool, COMPERS, "comping") for _ in range((1, 1, 2)[rng.integers(3)])]
+    drafts = [draft_part(rng, pool, MELODIES, "melody") for _ in range(n_melodies)]
+    drafts += [draft_part(rng, pool, COMPERS, "comping") for _ in range((1, 1, 2)[rng.integers(3)])]
     if rng.random() < 0.85:
-        drafts.append(_draft(rng, pool, BASSES, "bass", (0.7, 0.98)))
+        drafts.append(draft_part(rng, pool, BASSES, "bass", (0.7, 0.98)))
     if rng.random() < 0.4:
-        drafts.append(_draft(rng, pool, PADS, "pad", (0.95, 1.0)))
+        drafts.append(draft_part(rng, pool, PADS, "pad", (0.95, 1.0)))
     if rng.random() < 0.75:
-        drafts.append(_draft(rng, grooves.KITS, grooves.KITS, "drums", (1.0, 1.0)))
+        drafts.append(draft_part(rng, grooves.KITS, grooves.KITS, "drums", (1.0, 1.0)))
     backing = [index for index, draft in enumerate(drafts) if draft.role in ("comping", "bass", "drums")]
     plan = _lead_plan(rng, song, n_melodies, backing if rng.random() < 0.15 else [])
     for index, draft in enumerate(drafts):
@@ -174,7 +167,7 @@ def _lead_plan(rng, song: Song, n_melodies: int, soloists: Sequence[int]) -> lis
 def _solo(rng, song: Song, draft: Draft, start: float, end: float) -> list[Event]:
     if draft.role == "drums":
         return grooves.solo(rng, start, end)
-    low, high = _register(rng, draft.program)
+    low, high = register(rng, draft.program)
     return [(beat, length, pitch, v + 8) for beat, length, pitch, v in line(rng, song, start, end, low, high)]
 
 
@@ -186,12 +179,8 @@ def _background(rng, song: Song, draft: Draft, start: float, end: float) -> list
     middle, size = int(np.clip(rng.integers(48, 68), low, high - 12)), int(rng.integers(3, 5))
     if draft.role == "bass":
         return bass_line(rng, song, start, end, low, high)
-    if draft.role == "pad":
-        return accompany(rng, song, BLOCKS[:1], start, end, middle, high, size)
-    if draft.role == "comping" and draft.program in PLUCKED:
-        return strings(rng, song, start, end, low, high, size)
-    if draft.role == "comping":
-        return accompany(rng, song, BLOCKS + BROKEN[:4], start, end, middle, high, size)
+    if draft.role in ("pad", "comping"):
+        return chords(rng, song, draft, start, end, middle, size)
     habit = rng.random()  # a melody instrument: rests, holds, repeats a riff, fills the gaps, plays loosely on
     if habit < 0.3:
         return []
@@ -208,22 +197,22 @@ def _background(rng, song: Song, draft: Draft, start: float, end: float) -> list
 
 def _alone(rng, song: Song, pool: Sequence[int]) -> tuple[list[Draft], list[Span]]:
     """One instrument, one voice, another register and pace every four bars."""
-    draft = _draft(rng, pool, MELODIES + BASSES, "melody")
+    draft = draft_part(rng, pool, MELODIES + BASSES, "melody")
     for start, end in song.sections(0.0, song.end):
-        draft.events += line(rng, song, start, end, *_register(rng, draft.program), rests=rng.uniform(0.05, 0.25))
+        draft.events += line(rng, song, start, end, *register(rng, draft.program), rests=rng.uniform(0.05, 0.25))
     return [draft], []
 
 
 def _keys(rng, song: Song, pool: Sequence[int]) -> tuple[list[Draft], list[Span]]:
     """Two hands on one keyboard."""
-    draft = _draft(rng, pool, KEYBOARDS, "melody")
+    draft = draft_part(rng, pool, KEYBOARDS, "melody")
     draft.events += two_hands(rng, song, 0.0, song.end, *RANGES[draft.program])
     return [draft], []
 
 
 def _strum(rng, song: Song, pool: Sequence[int]) -> tuple[list[Draft], list[Span]]:
     """A guitar or its kin: chords strummed and picked, sometimes a melody on top."""
-    draft = _draft(rng, pool, PLUCKED, "comping", (0.8, 1.0))
+    draft = draft_part(rng, pool, PLUCKED, "comping", (0.8, 1.0))
     low, high = RANGES[draft.program]
     draft.events += strings(rng, song, 0.0, song.end, low, high, int(rng.integers(3, 6)))
     if rng.random() < 0.5:
@@ -233,7 +222,7 @@ def _strum(rng, song: Song, pool: Sequence[int]) -> tuple[list[Draft], list[Span
 
 def _chamber(rng, song: Song, pool: Sequence[int]) -> tuple[list[Draft], list[Span]]:
     """Two to five melodic parts from high to low: by section imitation, block harmony or an accompanied tune."""
-    drafts = [_draft(rng, pool, MELODIES, "melody") for _ in range(rng.integers(2, 6))]
+    drafts = [draft_part(rng, pool, MELODIES, "melody") for _ in range(rng.integers(2, 6))]
     drafts.sort(key=lambda draft: -sum(RANGES[draft.program]))
     for start, end in song.sections(0.0, song.end, 8):
         texture, pace = rng.integers(3), rng.uniform(0.25, 0.8)
@@ -270,7 +259,7 @@ def _texture(rng, song: Song, pool: Sequence[int]) -> tuple[list[Draft], list[Sp
     drafts = []
     voices = int(rng.integers(1, 9))
     for share in np.array_split(np.arange(voices), min(voices, rng.integers(1, 3))):
-        draft = _draft(rng, pool, pool, "melody")
+        draft = draft_part(rng, pool, pool, "melody")
         low, high = RANGES[draft.program]
         typical = np.exp(rng.uniform(np.log(0.15), np.log(1.5))) * song.bpm / 60
         for _ in share:
@@ -293,21 +282,5 @@ STYLES = {  # how they are written, how often they are drawn
     "strum": (_strum, 0.08),
     "chamber": (_chamber, 0.16),
     "texture": (_texture, 0.1),
+    "ensemble": (ensemble, 0.0),  # of the lead corpus, which asks for it by name
 }
-
-
-def _draft(rng, pool: Sequence[int], suits: Sequence[int], role: str, touch=None) -> Draft:
-    """An empty part for a program of the pool that suits, or for any of the pool."""
-    candidates = [program for program in suits if program in pool] or list(pool)
-    program = int(candidates[rng.integers(len(candidates))])
-    role = "voice" if role == "melody" and program in VOICES else role
-    return Draft(program, role, touch or TOUCHES[rng.integers(len(TOUCHES))])
-
-
-def _register(rng, program: int) -> tuple[int, int]:
-    """The whole range of an instrument, or two octaves somewhere in it."""
-    low, high = RANGES[program]
-    if high - low <= 24 or rng.random() < 0.3:
-        return low, high
-    floor = int(rng.integers(low, high - 23))
-    return floor, floor + 24

@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.compositions import CompositionError, compositions
-from common.pieces import VERSION, Piece, Recipe, content_hash, make_piece
+from common.pieces import VERSION, Piece, Recipe, content_hash, make_piece, without_style
 from common.render import RenderError, default_soundfont
 from common.storage import replacing, sweep
 
@@ -38,17 +38,23 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class Size:
-    """Seconds of a piece, and for each split how many our composer makes and how many are excerpts of real works."""
+    """Seconds of a piece, and for each split how many our composer makes and how many are excerpts of real works.
+
+    `style` is that of what our composer makes, one of `common.composer.STYLES`; without it the seed draws one.
+    """
 
     seconds: float
     composed: dict[str, int]
     works: dict[str, int]
+    style: str = ""
 
 
 SIZES = {
     "tiny": Size(6.0, {"train": 4, "validation": 2, "test": 3}, {}),
     "small": Size(40.0, {"train": 36, "validation": 6, "test": 12}, {"train": 12, "validation": 3, "test": 6}),
     "full": Size(60.0, {"train": 300, "validation": 16, "test": 36}, {"train": 150, "validation": 8, "test": 28}),
+    "lead-tiny": Size(8.0, {"train": 4, "validation": 2, "test": 3}, {}, "ensemble"),
+    "lead": Size(60.0, {"train": 150, "validation": 12, "test": 24}, {}, "ensemble"),
 }
 
 
@@ -97,7 +103,8 @@ def plan(size: str, sample_rate: int, soundfonts: Sequence[Path], test_soundfont
                 soundfont = test_soundfont if test_soundfont and split == "test" else soundfonts[i % len(soundfonts)]
                 unseen = split == "test" and i % UNSEEN_EVERY == UNSEEN_EVERY - 1
                 seed, seconds, font_digest = FIRST_SEED[split] + i, SIZES[size].seconds, _digest(soundfont)
-                recipes.append(Recipe(split, seed, work, seconds, unseen, sample_rate, font_digest, soundfont))
+                how = (sample_rate, font_digest, soundfont, SIZES[size].style)
+                recipes.append(Recipe(split, seed, work, seconds, unseen, *how))
     return recipes
 
 
@@ -110,6 +117,12 @@ def _works(split: str, count: int) -> list[str]:
         by_composer.setdefault(work.split("/")[0], []).append(work)
     turns = [work for turn in zip_longest(*by_composer.values()) for work in turn if work]
     return list(islice(cycle(turns), count))
+
+
+def folder_name(size: str, sample_rate: int, font_digests: Sequence[str], has_test_font: bool) -> str:
+    """Of a corpus; ends in a hash of what its plan depends on."""
+    content = content_hash(VERSION, without_style(asdict(SIZES[size])), list(font_digests), has_test_font)
+    return f"{size}-{sample_rate}-{content[:8]}"
 
 
 def _in_processes(recipes: list[Recipe], folder: Path, jobs: int) -> Iterator[Path]:
@@ -161,7 +174,7 @@ def build(
     fonts = [Path(font).resolve() for font in soundfonts] or [default_soundfont()]
     test_font = Path(test_soundfont).resolve() if test_soundfont else None
     digests = [_digest(font) for font in (*fonts, *([test_font] if test_font else []))]
-    name = f"{size}-{sample_rate}-{content_hash(VERSION, asdict(SIZES[size]), digests, bool(test_font))[:8]}"
+    name = folder_name(size, sample_rate, digests, bool(test_font))
     folder = Path(root or os.environ.get("TUTTI_DATA", "data")) / "corpus" / name
     if (folder / "index.json").exists():
         return Corpus(folder)

@@ -201,9 +201,11 @@ def accompany(
     return events
 
 
-def bass_line(rng: np.random.Generator, song: Song, start: float, end: float, low: int, high: int) -> list[Event]:
-    """Root, fifth and octave in a figure, or a walking bass."""
-    if rng.random() < 0.25:
+def bass_line(
+    rng: np.random.Generator, song: Song, start: float, end: float, low: int, high: int, walking: float = 0.25
+) -> list[Event]:
+    """Root, fifth and octave in a figure, or with a probability of `walking` a walking bass."""
+    if rng.random() < walking:
         return line(rng, song, start, end, low, min(low + 21, high), 0.03, 60 / song.bpm)
 
     def tones(beat: float) -> list[int]:

@@ -99,6 +99,11 @@ def content_hash(*content) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
+def without_style(content: dict) -> dict:
+    """Content to be hashed, without a style where it names none: so it was before styles could be named."""
+    return {name: value for name, value in content.items() if name != "style" or value}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """All that determines a piece to the bit, and where its SoundFont lies."""
@@ -111,11 +116,12 @@ class Recipe:
     sample_rate: int
     font_digest: str
     soundfont: Path
+    style: str = ""  # of our composer; none leaves it to the seed
 
     @property
     def digest(self) -> str:
         content = {name: value for name, value in asdict(self).items() if name != "soundfont"}
-        return content_hash(VERSION, content)
+        return content_hash(VERSION, without_style(content))
 
     @property
     def id(self) -> str:
@@ -125,7 +131,7 @@ class Recipe:
         programs = HELD_OUT_PROGRAMS if self.unseen else TRAIN_PROGRAMS
         if self.work:
             return load_composition(self.work, rng, programs=programs, seconds=self.seconds)
-        return compose(self.seed, seconds=self.seconds, programs=programs)
+        return compose(self.seed, self.style or None, seconds=self.seconds, programs=programs)
 
     def synthesised(self, parts: Sequence[Part], rng: np.random.Generator) -> np.ndarray:
         """Which parts are played without the SoundFont, bool (part,). In the test split none: other engines judge."""

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,25 @@ def test_splits_share_no_seed_no_composer_and_no_held_out_preset(size):
     unseen = [recipe.split for recipe in recipes if recipe.unseen]
     assert set(unseen) == {"test"}
     assert len(unseen) == sum(counts.get("test", 0) // 3 for counts in (SIZES[size].composed, SIZES[size].works))
+
+
+def test_what_was_rendered_before_keeps_its_name():
+    """Hours of audio are on disks, and weights have been trained on them."""
+    font = default_soundfont()
+    tiny = Recipe("train", 0, "", 6.0, False, 22050, "0" * 64, font)
+    work = Recipe("test", 27, "beethoven/opus59no2/movement3", 60.0, False, 22050, "0" * 64, font)
+    unseen = Recipe("test", 2_000_002, "", 60.0, True, 24000, "0" * 64, font)
+    assert [recipe.id for recipe in (tiny, work, unseen)] == [
+        "composed-0-c66d9ad3c08c",
+        "beethoven-opus59no2-movement3-27-57fce1e8d940",
+        "composed-2000002-0e604e611438",
+    ]
+    assert [corpus.folder_name(size, 22050, ["0" * 64], False) for size in ("tiny", "small", "full")] == [
+        "tiny-22050-c4967941",
+        "small-22050-ecc0e13f",
+        "full-22050-b3ee0b6f",
+    ]
+    assert tiny.id != replace(tiny, style="ensemble").id
 
 
 def test_works_are_taken_from_all_composers_in_turn():
