@@ -155,7 +155,7 @@ def prepare(sources: Sequence[Source], folder: Path, progress: bool = True) -> l
 def _made_of(source: Source) -> dict[str, Any]:
     """What the samples of a song depend on."""
     paths = [*source.stems, *([source.mix] if source.mix else [])]
-    files = [[path.name, path.stat().st_size] for path in paths]
+    files = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
     return {"version": VERSION, "sample_rate": SAMPLE_RATE, "files": files}
 
 

@@ -110,12 +110,11 @@ def test_what_is_there_is_not_decoded_again_but_leads_and_names_are_read_anew(so
 
 def test_a_file_that_has_changed_is_decoded_again(sources, tmp_path):
     before = prepare(sources, tmp_path / "cache", progress=False)[0].multitrack().audio
-    sound.write(sources[0].stems[1], 0.5 * tone(5, seconds=0.6), RATE)
+    sound.write(sources[0].stems[1], 0.5 * tone(5), RATE)
     song = prepare(sources, tmp_path / "cache", progress=False)[0]
-    assert song.seconds == 0.6
     after = song.multitrack().audio
-    assert np.array_equal(after[0, :12_000], before[0])
-    assert not np.allclose(after[1, :12_000], before[1], atol=1e-3)
+    assert np.array_equal(after[[0, 2]], before[[0, 2]])
+    assert not np.allclose(after[1], before[1], atol=1e-3)
 
 
 def test_an_interrupted_run_goes_on_and_leaves_nothing_half_written(sources, tmp_path):
