@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from common.datasets import medleydb
 from common.evaluation.labels import clip_scores, pooled_macro_f1, relabel
+from common.storage import replacing
 from lead_detection.annotations import (
     CLIP_FRAMES,
     LABEL_RATE,
@@ -237,5 +238,6 @@ def baseline_command(args: list[str]) -> int:
         return 2
     print(show(results))
     if options.out:
-        options.out.write_text(json.dumps(results, indent=1))
+        with replacing(options.out) as temporary:
+            temporary.write_text(json.dumps(results, indent=1))
     return 0

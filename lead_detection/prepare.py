@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ FULL_SCALE = 32_767
 class CachedSong:
     """A song of a cache, see `lead_detection.songs.Song`; its samples are mapped from the disk when asked for.
 
-    `leads` are the authors' (dtype LEAD, `stem` is 1 + the index, 0 for nobody), for `annotations.clip_labels`.
+    `leads` are the authors' (dtype LEAD, `stem` is 1 + the index, 0 for nobody), for `annotations.clip_labels`. `lead`
+    and `annotated` are made of them, in seconds, and end where the audio does.
     """
 
     folder: Path
@@ -49,19 +50,8 @@ class CachedSong:
     scales: tuple[float, ...]
     mix_scale: float | None
     leads: np.ndarray
-
-    @cached_property
-    def lead(self) -> tuple[tuple[float, float, int], ...]:
-        """Who leads when: (start, end, index of the stem), seconds, in order of time, to the end of the audio."""
-        return tuple(
-            (start, min(end, self.seconds), i) for start, end, i in segments(self.leads) if start < self.seconds
-        )
-
-    @cached_property
-    def annotated(self) -> tuple[tuple[float, float], ...]:
-        """The stretches in which it is known who leads, seconds; in what `lead` leaves of them nobody does."""
-        stretches = annotated(self.leads)
-        return tuple((start, min(end, self.seconds)) for start, end in stretches if start < self.seconds)
+    lead: tuple[tuple[float, float, int], ...]
+    annotated: tuple[tuple[float, float], ...]
 
     @property
     def mixture(self) -> Stem | None:
@@ -110,18 +100,21 @@ def open_cache(folder: str | Path) -> list[CachedSong]:
 
 
 def _song(folder: Path, entry: dict[str, Any]) -> CachedSong:
-    tracks = entry["tracks"]
+    tracks, end_of_audio = entry["tracks"], entry["seconds"]
+    leads = np.array([tuple(lead) for lead in entry["leads"]], LEAD)
     return CachedSong(
         folder,
         entry["id"],
         entry["split"],
         entry["sample_rate"],
-        entry["seconds"],
+        end_of_audio,
         tuple(track["name"] for track in tracks),
         tuple(VOCABULARY.id(track["instrument"]) for track in tracks),
         tuple(track["scale"] for track in tracks),
         entry["mix_scale"],
-        np.array([tuple(lead) for lead in entry["leads"]], LEAD),
+        leads,
+        tuple((start, min(end, end_of_audio), stem) for start, end, stem in segments(leads) if start < end_of_audio),
+        tuple((start, min(end, end_of_audio)) for start, end in annotated(leads) if start < end_of_audio),
     )
 
 

@@ -145,7 +145,7 @@ def test_a_clone_from_text_to_scores(tmp_path):
 
 def test_the_command_prints_a_table_and_writes_it(tmp_path, capsys):
     write_clone(tmp_path)
-    out = tmp_path / "floors.json"
+    out = tmp_path / "results/floors.json"
     assert baseline_command(["--annotations", str(tmp_path), "--medleydb", str(tmp_path), "--out", str(out)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("2 songs, 3 leads, 0.00 h")
