@@ -219,7 +219,8 @@ def choose_settings(songs: Sequence[Heard], start: DecodeSettings, classifies: s
     """The settings that suit songs best: for validation songs, never for those that are to be scored.
 
     Temperature and null bias are those that make the truth likeliest, frame by frame. With them, how often leads change
-    and how short they may be are chosen for the largest sum of accuracy and boundary F at 0.5 s; of equals the first.
+    and how short they may be are chosen for the largest sum of accuracy and boundary F at 0.5 s; what is no better than
+    the start is left as it is.
     """
     windows = [
         Window(song=song.song, first=0, logits=song.logits, lead=song.truth, instrument=song.instruments)
@@ -236,7 +237,7 @@ def choose_settings(songs: Sequence[Heard], start: DecodeSettings, classifies: s
         replace(calibrated, switch_probability=switch, min_length=length)
         for switch, length in product(SWITCHES, MIN_LENGTHS)
     ]
-    return max(choices, key=goodness)
+    return max([calibrated, *choices], key=goodness)
 
 
 def build_parser() -> argparse.ArgumentParser:
