@@ -6,7 +6,7 @@ which process loads the item, when, and after how many others.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import count, islice
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -77,9 +77,9 @@ class BudgetSampler(Sampler[list[tuple[int, int]]]):
     Args:
         dataset: says what an item costs; an item that alone costs too much makes a batch of its own.
         budget: most that a batch costs.
-        n_batches: in an epoch of all processes together, each a new draw: the dataset then has items of any index, and
-            each process gets the same number of batches. None means evaluation: the dataset's order, every item once,
-            and always epoch 0.
+        n_batches: in an epoch of all processes together, of which each gets as many: they take the items in order, as
+            far as they come, from a dataset that draws them anew each epoch. None means evaluation: every item once,
+            and always epoch 0, so that evaluations can be compared.
         most: items in a batch; none leaves it to the budget.
     """
 
@@ -96,9 +96,9 @@ class BudgetSampler(Sampler[list[tuple[int, int]]]):
         self.epoch = epoch if self.n_batches else 0
 
     def batches(self) -> Iterator[list[tuple[int, int]]]:
-        """Those of all processes; in training without end. A batch is closed by the first item that it cannot take."""
+        """Those of all processes. A batch is closed by the first item that it cannot take."""
         batch, spent = [], 0
-        for index in count() if self.n_batches else range(len(self.dataset)):
+        for index in range(len(self.dataset)):
             key = (self.epoch, index)
             cost = self.dataset.cost(key)
             if batch and (spent + cost > self.budget or len(batch) == self.most):

@@ -12,10 +12,9 @@ import numpy as np
 
 from common import effects
 from lead_detection.songs import IGNORE, Song, mixture_peak, stem_peaks
+from lead_detection.streams import FULL, SILENT, Norm
 
 MixSource = Literal["human", "pseudo_wave"]
-Norm = Literal["none", "song_peak", "stem_peak"]
-FULL = 10.0 ** (-0.1 / 20.0)  # the paper's peak
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,8 @@ class Augmentation:
     Args:
         permute: shuffle the order of the tracks.
         min_tracks: fewest tracks of a clip, where the song has as many.
-        max_tracks: most tracks; 0 keeps all that the song has. The number is drawn between the two, and the stems that
-            lead in the clip are kept first.
+        max_tracks: most tracks; the number is drawn between the two, and the stems that lead in the clip are kept
+            first. 0 keeps all that the song has.
         null_p: stems that lead are left out of tracks and mixture, so that nobody leads there.
         drop_p: each track that does not lead is left out, down to `min_tracks`.
         merge_p: two tracks become one, their sum, which leads when either does.
@@ -108,7 +107,9 @@ def choose_stems(lead: np.ndarray, n_stems: int, augment: Augmentation, rng: np.
     if len(leaders) and len(others) and rng.random() < augment.null_p:
         leaders = rng.permutation(leaders)[: rng.integers(len(leaders))]
     fewest = min(augment.min_tracks, n_stems)
-    count = int(rng.integers(fewest, max(min(augment.max_tracks or n_stems, n_stems), fewest) + 1))
+    count = n_stems
+    if augment.max_tracks:
+        count = int(rng.integers(fewest, max(min(augment.max_tracks, n_stems), fewest) + 1))
     leaders = leaders[:count]
     others = others[: count - len(leaders)]
     spare = max(len(leaders) + len(others) - fewest, 0)
@@ -176,12 +177,15 @@ def factors(song: Song, selection: Selection, norm: Norm, own: bool) -> tuple[np
     """
     held = selection.gains != 0
     if norm == "none":
-        return np.ones(len(held), np.float32), np.float32(1.0)
-    peaks = stem_peaks(song)
-    tops = np.full(len(held), peaks.max()) if norm == "song_peak" else np.max(peaks * held, axis=1)
-    top = tops[0] if norm == "song_peak" else mixture_peak(song, own)
-    tracks, mixture = (np.where(np.asarray(p) > 0, FULL / np.maximum(p, 1e-9), 1.0) for p in (tops, top))
-    return tracks.astype(np.float32), np.float32(mixture)
+        peaks, mixture = np.full(len(held), FULL), FULL
+    elif norm == "song_peak":
+        mixture = float(stem_peaks(song).max())
+        peaks = np.full(len(held), mixture)
+    else:
+        peaks, mixture = np.max(stem_peaks(song) * held, axis=1), mixture_peak(song, own)
+    peaks = np.append(peaks, mixture)
+    gains = np.where(peaks < SILENT, 1.0, FULL / np.maximum(peaks, SILENT)).astype(np.float32)
+    return gains[:-1], gains[-1]
 
 
 def render(

@@ -1,6 +1,8 @@
 """What the network is trained on: clips of multitracks with the lead of each frame, in ragged batches."""
 
 import os
+import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
@@ -15,6 +17,7 @@ from common.frames import FrameGrid
 from common.loading import ResumableLoader, make_budget_loader
 from lead_detection import clips
 from lead_detection.clips import Augmentation, MixSource, Norm, Selection
+from lead_detection.prepare import open_cache
 from lead_detection.songs import Song, embedded_songs, rasterise
 from lead_detection.synthetic import SyntheticSettings, synthetic_songs
 
@@ -82,7 +85,7 @@ class Shape:
         return first / self.grid.sample_rate + self.grid.times(np.arange(self.n_frames) + 0.5)
 
 
-class LeadDataset(torch.utils.data.Dataset):
+class LeadDataset(torch.utils.data.Dataset, ABC):
     """Clips of songs; item (epoch, index) is always the same, whoever loads it.
 
     Args:
@@ -115,12 +118,12 @@ class LeadDataset(torch.utils.data.Dataset):
         self.instruments = instruments
         self.seed = seed
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
+    @abstractmethod
     def clip(self, key: tuple[int, int], rng: np.random.Generator) -> Clip:
         """What an item is made of."""
-        raise NotImplementedError
 
     def generator(self, key: tuple[int, int]) -> np.random.Generator:
         return np.random.default_rng((self.seed, *key))
@@ -150,12 +153,13 @@ class LeadDataset(torch.utils.data.Dataset):
 
 
 class RandomClips(LeadDataset):
-    """Augmented clips from anywhere in the songs, for training; there is an item for every index.
+    """Augmented clips from anywhere in the songs, for training.
 
     Args:
+        songs: see `LeadDataset`.
+        shape: see there.
         augment: what is done to them.
-        size: items in what is called an epoch.
-        **settings: see `LeadDataset`.
+        **settings: see there.
     """
 
     def __init__(self, songs: Sequence[Song], shape: Shape, augment: Augmentation, **settings):
@@ -163,10 +167,13 @@ class RandomClips(LeadDataset):
         self.augment = augment
         self.effects_p = augment.effects_p
         self.instrument_dropout = augment.instrument_dropout
-        stretches = [(song, start, end) for song in songs for start, end in song.annotated]
-        self.stretches = stretches
-        lengths = np.array([end - start for _, start, end in stretches])
-        self.odds = np.cumsum(lengths) / lengths.sum()
+        self.stretches = [(song, start, end) for song in songs for start, end in song.annotated]
+        lengths = np.cumsum([end - start for _, start, end in self.stretches])
+        self.odds = lengths / lengths[-1]
+
+    def __len__(self) -> int:
+        """There is an item for every index."""
+        return sys.maxsize
 
     def clip(self, key: tuple[int, int], rng: np.random.Generator) -> Clip:
         song, start, end = self.stretches[int(np.searchsorted(self.odds, rng.random(), side="right"))]
@@ -181,6 +188,8 @@ class Windows(LeadDataset):
     """All of the songs in fixed windows, as they are, for evaluation.
 
     Args:
+        songs: see `LeadDataset`.
+        shape: see there.
         hop: seconds from one window to the next.
         tail: also take a last window that reaches over the end of a stretch that is not covered yet; its frames after
             the end are IGNORE. Without it stretches are cut as the paper does.
@@ -209,8 +218,8 @@ class Windows(LeadDataset):
 def window_starts(start: int, end: int, length: int, hop: int, tail: bool) -> list[int]:
     """Where windows of a stretch begin, all in samples; see `Windows`."""
     starts = list(range(start, end - length + 1, hop))
-    covered = starts[-1] + length if starts else start
-    return [*starts, starts[-1] + hop if starts else start] if tail and covered < end else starts
+    covered, following = (starts[-1] + length, starts[-1] + hop) if starts else (start, start)
+    return [*starts, following] if tail and max(covered, following) < end else starts
 
 
 class LeadData(L.LightningDataModule):
@@ -287,9 +296,13 @@ class LeadData(L.LightningDataModule):
         trainer: Any = self.trainer
         return trainer.lightning_module.net
 
+    @property
+    def rate(self) -> int:
+        return self.net.grid.sample_rate
+
     def prepare_data(self):
         if self.corpus:
-            self.build(self.net.grid.sample_rate)
+            self.build(self.rate)
 
     def build(self, sample_rate: int) -> corpora.Corpus:
         return corpora.build(
@@ -300,13 +313,18 @@ class LeadData(L.LightningDataModule):
         """Those of one split, of all sources."""
         songs: list[Song] = []
         if self.corpus:
-            songs += embedded_songs(self.build(sample_rate), split)
+            songs.extend(embedded_songs(self.build(sample_rate), split))
+        for folder in self.cache or ():
+            cached = [song for song in open_cache(folder) if song.split == split]
+            if any(song.sample_rate != sample_rate for song in cached):
+                raise ValueError(f"{folder}: holds {cached[0].sample_rate} Hz; the network wants {sample_rate} Hz")
+            songs.extend(cached)
         if self.synthetic:
-            songs += [*synthetic_songs(self.synthetic, split, sample_rate)]
+            songs.extend(synthetic_songs(self.synthetic, split, sample_rate))
         return songs
 
     def setup(self, stage: str):
-        songs = {split: self.songs(split, self.net.grid.sample_rate) for split in SPLITS}
+        songs = {split: self.songs(split, self.rate) for split in SPLITS}
         settings: dict[str, Any] = {"norm": self.norm, "mix": self.mix, "instruments": self.instruments}
         self.datasets: dict[str, LeadDataset] = {
             "train": RandomClips(songs["train"], self.shape(self.window), self.augment, seed=self.seed, **settings)

@@ -9,6 +9,7 @@ import numpy as np
 
 from common import corpus as corpora
 from common.stems import Multitrack, Stem
+from lead_detection import taxonomy
 
 IGNORE = -100  # label of a frame that nobody has annotated: no loss, no score
 
@@ -80,7 +81,7 @@ class EmbeddedSong:
 
     @property
     def instruments(self) -> tuple[int, ...]:
-        return (0,) * len(self.piece.parts)
+        return tuple(taxonomy.of_program(part.program, part.is_drum) for part in self.piece.parts)
 
     @property
     def lead(self) -> tuple[Segment, ...]:

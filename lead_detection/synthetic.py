@@ -208,7 +208,7 @@ class SyntheticSong:
     def layout(self) -> Layout:
         return lay_out(self.settings, np.random.default_rng((self.settings.seed, self.number)))
 
-    @cached_property
+    @property
     def lead(self) -> tuple[tuple[float, float, int], ...]:
         edges, leader = self.layout.edges, self.layout.leader
         turn = np.flatnonzero(np.diff(leader, prepend=-2))

@@ -1,12 +1,12 @@
 import time
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
 import torch
 from torch import distributed
 
-from common.loading import EpochSampler, make_loader
+from common.loading import BudgetSampler, EpochSampler, make_budget_loader, make_loader
 
 
 class Keys(torch.utils.data.Dataset):
@@ -24,6 +24,21 @@ class Keys(torch.utils.data.Dataset):
         if self.slow and index % 3 == 0:
             time.sleep(0.01)  # the workers then finish out of turn
         return epoch, index, np.random.default_rng((0, epoch, index)).random()
+
+
+class Costly(Keys):
+    """Items that cost from 2 to 9, and say it."""
+
+    def cost(self, key):
+        return int(np.random.default_rng((1, *key)).integers(2, 10))
+
+    def __getitem__(self, key):
+        return *super().__getitem__(key), self.cost(key)
+
+
+def budget_loader(size=1000, n_batches: int | None = 12, num_workers=0, most=None, budget=20):
+    collate = torch.utils.data.default_collate
+    return make_budget_loader(Costly(size, num_workers > 0), collate, budget, n_batches, most, num_workers)
 
 
 def batches(loader, epoch: int) -> list[list]:
@@ -123,3 +138,73 @@ def test_processes_share_an_epoch_without_overlap(monkeypatch, shuffle):
     assert len(set(indices)) == len(indices)
     # In training all have equally many, or one would wait for ever; in evaluation each item counts exactly once.
     assert sorted(map(len, shares)) == ([3, 3, 3] if shuffle else [3, 4, 4])
+
+
+def test_batches_of_a_budget_are_as_full_as_can_be_and_never_fuller():
+    for n_batches in (12, None):
+        loader = budget_loader(60, n_batches)
+        found = batches(loader, 0)
+        assert len(found) == len(loader)
+        costs = [batch[3] for batch in found]
+        assert all(sum(cost) <= 20 for cost in costs)
+        # The first item of the next batch would not have fitted.
+        assert all(sum(cost) + following[0] > 20 for cost, following in pairwise(costs))
+        indices = [index for batch in found for index in batch[1]]
+        assert indices == list(range(len(indices)))
+        assert len(indices) == 60 or n_batches
+
+
+def test_an_item_beyond_the_budget_is_a_batch_of_its_own():
+    for batch in batches(budget_loader(60, None, budget=5), 0):
+        assert sum(batch[3]) <= 5 or len(batch[3]) == 1
+
+
+def test_a_batch_may_be_limited_by_its_items_too():
+    sizes = [len(batch[0]) for batch in batches(budget_loader(most=2), 0)]
+    assert max(sizes) == 2
+    assert sizes.count(2) > 8
+
+
+def test_epochs_of_a_budget_differ_in_training_alone():
+    training, evaluation = budget_loader(), budget_loader(60, None)
+    assert batches(training, 0) != batches(training, 1)
+    assert batches(evaluation, 0) == batches(evaluation, 1)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("taken", [0, 5, 12])
+def test_a_restored_budget_goes_on_where_the_saved_one_was(taken, num_workers):
+    whole = budget_loader()
+    expected = [batches(whole, epoch) for epoch in (0, 1, 2)]
+    saved = budget_loader(num_workers=num_workers)
+    saved.sampler.set_epoch(1)
+    iterator = iter(saved)  # kept, or the worker processes would end
+    assert len(list(islice(iterator, taken))) == taken
+    restored = budget_loader(num_workers=num_workers)
+    restored.load_state_dict(saved.state_dict())
+    assert batches(restored, 1) == expected[1][taken:]
+    assert batches(restored, 2) == expected[2]
+
+
+@pytest.mark.parametrize("n_batches", [11, None])
+def test_processes_share_batches_without_overlap(monkeypatch, n_batches):
+    whole = list(BudgetSampler(Costly(60), 20, n_batches))
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 3)
+    shares = []
+    for rank in range(3):
+        monkeypatch.setattr(distributed, "get_rank", lambda rank=rank: rank)
+        sampler = BudgetSampler(Costly(60), 20, n_batches)
+        shares.append(list(sampler))
+        assert len(sampler) == len(shares[-1])
+        sampler.skip = 2
+        assert list(sampler) == shares[-1][2:]
+    assert shares == [(whole[:9] if n_batches else whole)[rank::3] for rank in range(3)]
+
+
+def test_fewer_batches_than_processes_are_refused(monkeypatch):
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 3)
+    monkeypatch.setattr(distributed, "get_rank", lambda: 0)
+    with pytest.raises(ValueError, match="2 batches in an epoch are too few for 3 processes"):
+        budget_loader(n_batches=2)
