@@ -107,6 +107,8 @@ def check_sidecar(path: Path | None, sidecar: Mapping[str, int], jobs: list[Job]
 
 def run(jobs: list[Job], options: Namespace) -> int:
     """Do the jobs under a progress bar in seconds of song; exit code 0, or 2 if any song was refused."""
+    if not jobs:
+        return 0
     refused = 0
     model = load(options.model, options.device)
     settings = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
