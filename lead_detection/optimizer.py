@@ -1,6 +1,7 @@
 """Which part of a network learns how fast: parameter groups by name, and the course of the learning rate."""
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,10 @@ def parameter_groups(net: nn.Module, groups: Groups, decay_all: bool = True) -> 
         decay_all: otherwise biases, norms and embeddings, and whatever has one axis, have no weight decay.
 
     Raises:
-        GroupError: a trainable parameter is in no group, or a group fits no parameter.
+        GroupError: a trainable parameter is in no group.
+
+    Warns:
+        UserWarning: a group fits no parameter, as where the network has another head than the one it was written for.
     """
     members: dict[str, list[str]] = {prefix: [] for prefix in groups}
     homeless, used = [], set()
@@ -40,8 +44,7 @@ def parameter_groups(net: nn.Module, groups: Groups, decay_all: bool = True) -> 
             f"its groups are {', '.join(groups)}"
         )
     if unused := groups.keys() - used:
-        parts = ", ".join(name for name, _ in net.named_children())
-        raise GroupError(f"no parameter begins with {', '.join(sorted(unused))} of model.groups; the parts are {parts}")
+        warnings.warn(f"model.groups: no parameter begins with {', '.join(sorted(unused))}", stacklevel=2)
     undecayed = set() if decay_all else without_decay(net)
     return [group for prefix, names in members.items() for group in split(net, prefix, names, groups, undecayed)]
 

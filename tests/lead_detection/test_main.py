@@ -16,7 +16,7 @@ def test_usage(words, code, capsys):
 
 def test_every_verb_is_in_the_usage():
     told = [line.split()[0] for line in door.USAGE.splitlines() if line.startswith("  ")]
-    assert set(told) == {*door.COMMANDS, "fit"}
+    assert set(told) == {*door.COMMANDS, "fit", "fit-segments"}
 
 
 @pytest.mark.parametrize("verb", door.COMMANDS)

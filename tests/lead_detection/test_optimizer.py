@@ -57,7 +57,7 @@ def test_a_parameter_without_a_group_is_named():
 
 
 def test_a_group_that_fits_nothing_is_named():
-    with pytest.raises(GroupError, match=r"head\.atention.*the parts are encoder, head"):
+    with pytest.warns(UserWarning, match=r"head\.atention"):
         parameter_groups(Net(), GROUPS | {"head.atention": {}})
 
 
