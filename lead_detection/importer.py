@@ -112,7 +112,8 @@ def import_command(args: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m lead_detection import",
         description="Turn a checkpoint that the paper's authors released (Hub: LongshenOu/lead-inst-track-cls-mjn, "
-        "-medleydb, -mjn-medleydb, guitar-solo-segment-cls-mjn) into weights that `detect` loads.",
+        "-medleydb, -mjn-medleydb) into weights that `detect` loads, or guitar-solo-segment-cls-mjn into such that "
+        "`segments` loads.",
     )
     parser.add_argument("checkpoint", type=Path, help="the .ckpt, as downloaded")
     parser.add_argument("--name", required=True, help="of the file")
