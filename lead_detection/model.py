@@ -53,6 +53,17 @@ class LeadDetector(nn.Module):
         """Samples of audio that `n_frames` frames take."""
         return self.encoder.n_samples(n_frames)
 
+    def standalone(self, init_args: dict[str, Any]) -> dict[str, Any]:
+        """The arguments that this network was made with, as a checkpoint is to hold them.
+
+        A transformer then is built of its settings: it needs neither its folder nor the hub, nor a cache.
+        """
+        encoder = init_args["encoder"]
+        if not isinstance(self.encoder, SSLEncoder):
+            return init_args
+        arguments = {**encoder["init_args"], "path": None, "cache": None, **self.encoder.settings}
+        return {**init_args, "encoder": {**encoder, "init_args": arguments}}
+
     def hear(self, audio: Tensor, clip: Tensor, instrument: Tensor, mixture: Tensor) -> Heard:
         """What the head compares; the arguments are those of `forward`. Whatever it does not ask for is not encoded."""
         tracks = audio if self.head.needs_tracks else audio[:0]

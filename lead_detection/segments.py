@@ -37,8 +37,8 @@ from lead_detection.validation import instrument_labels
 SECONDS, HOP = 5.0, 2.5  # of a clip, and from one to the next
 LABEL_RATE = 75  # Hz
 GUITARS = ("acoustic_guitar", "electric_guitar")
-DESCRIPTION = """The paper's Table V: tell from the mixture alone in which clips of 5 s the guitar leads. Fits and scores
-a support vector machine, or scores a network."""
+DESCRIPTION = """Tell from the mixture alone in which clips of 5 s the guitar leads, the paper's Table V. Fits and
+scores a support vector machine, or scores a network."""
 SPLITS = ("train", "validation", "test")
 
 

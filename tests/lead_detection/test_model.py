@@ -1,3 +1,4 @@
+import shutil
 from functools import partial
 
 import pytest
@@ -136,6 +137,28 @@ def test_a_checkpoint_holds_its_parts_as_names_and_arguments(tmp_path):
     again, _ = checkpoint.load(LeadDetector, tmp_path / "net.safetensors")
     data = batch(net, [2, 3])
     assert torch.equal(again(*data), net(*data))
+
+
+def test_a_transformer_is_rebuilt_without_its_folder(tmp_path):
+    folder, cache = tmp_path / "mert", tmp_path / "cache"
+    SSLEncoder(config=TINY).network.save_pretrained(folder)
+    init_args = {
+        "encoder": {
+            "class_path": "common.encoders.SSLEncoder",
+            "init_args": {"path": str(folder), "freeze": "all", "layers": "weighted", "cache": str(cache)},
+        },
+        "head": {"class_path": "lead_detection.heads.PointerHead", "init_args": POINTER},
+    }
+    net = LeadDetector(**init_args).eval()
+    checkpoint.save(tmp_path / "net.safetensors", net, net.standalone(init_args))
+    shutil.rmtree(folder)
+    again, _ = checkpoint.load(LeadDetector, tmp_path / "net.safetensors")
+    data = batch(net, [2, 3])
+    net.encoder.store = None
+    assert torch.equal(again(*data), net(*data))
+    assert not cache.exists()
+    mel = {"encoder": {"class_path": "common.encoders.LogMelEncoder", "init_args": MEL}, "head": init_args["head"]}
+    assert LeadDetector(**mel).standalone(mel) == mel
 
 
 def test_a_checkpoint_cannot_name_code_of_its_own(tmp_path):
