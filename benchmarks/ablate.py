@@ -31,7 +31,7 @@ from common.evaluation.bootstrap import bootstrap_interval
 from common.storage import replacing
 
 HERE = Path(__file__).parent
-GRIDS = {"amt": "transcription", "timbre": "separation"}  # and their part of paper.yaml
+GRIDS = {"amt": "transcription", "timbre": "separation", "lead": "classification"}  # and their part of paper.yaml
 RECORD = "ablation.json"  # in the folder of a run: its settings, and when it is done its scores
 NEUTRAL = {"data.num_workers"}  # a setting that changes no result
 VERSIONS = ("torch", "lightning", "numpy")

@@ -81,7 +81,7 @@ def lead_ablation(record: dict) -> str:
     text = (
         f"Percent on the test split of the embedded corpus `{settings['data.corpus']}`, mean ± standard deviation over "
         f"seeds (95 % bootstrap interval over songs), after {settings['trainer.max_steps']} steps of at most "
-        f"{settings['data.track_budget']} tracks. Accuracies are of whole songs, F1 is the paper's, a mean over clips. "
+        f"{settings['data.budget']} tracks. Accuracies are of whole songs, F1 is the paper's, a mean over clips. "
         "All rows have the small encoder, trained from nothing, where the paper has MERT. The paper's numbers (track "
         "F1 / instrument F1 / instrument accuracy per clip) are of other recordings: compare the differences between "
         f"rows, not the numbers. {where_and_when(record)}."
@@ -143,6 +143,7 @@ def quoted(paper: dict, data_set: str) -> str:
 TABLES = [
     Table("ablation", "lightweight_amt/README.md", "ablate-amt", ablation, "make ablate-amt"),
     Table("timbre-ablation", "lightweight_amt/README.md", "ablate-timbre", ablation, "make ablate-timbre"),
+    Table("lead-ablation", "lead_detection/README.md", "ablate-lead", lead_ablation, "make ablate-lead"),
 ]
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from benchmarks import ablate, harness, tables
 from benchmarks.grid import Grid
+from lead_detection.__main__ import main as lead_detection_main
 from lightweight_amt.__main__ import main as lightweight_amt_main
 from tests.common.toy.training import CONTEXT
 
@@ -120,6 +121,42 @@ def test_a_grid_is_trained_killed_resumed_and_finished(home, tiny_corpus, monkey
     commands.clear()
     assert ablate_two(home, *words) == 0
     assert commands == []
+
+
+def test_rows_on_leads_are_trained_and_scored_song_by_song(home, monkeypatch, capsys):
+    """Check 24: one command, the rows of the paper beside each other with an interval over songs."""
+    monkeypatch.setenv("TUTTI_DATA", str(home / "data"))
+
+    def execute(words: list[str], root: Path) -> int:
+        monkeypatch.setenv("TUTTI_RUNS", str(root))
+        return lead_detection_main(words[2:])
+
+    monkeypatch.setattr(ablate, "execute", execute)
+    small = {
+        "data.window": 2.0,
+        "data.budget": 12,
+        "data.num_workers": 0,
+        "model.net.init_args.encoder.init_args.channels": "[2,2,2]",
+        "model.net.init_args.encoder.init_args.n_mels": 40,
+        "trainer.accelerator": "cpu",
+        "trainer.precision": "32-true",
+        "trainer.num_sanity_val_steps": 0,
+        "trainer.enable_progress_bar": "false",
+    }
+    rows = ["paper", "from_mix", "no_permutation", "base"]
+    words = ["--corpus=lead-tiny", "--steps=2", "--seeds", "0", "--only", *rows]
+    assert ablate.main(["lead", *words, *(f"--{name}={value}" for name, value in small.items())]) == 0
+    table = json.loads((home / "ablate-lead.json").read_text())["results"]["table"]
+    assert list(table) == rows
+    for row, scores in ((row, entry["scores"]) for row, entry in table.items()):
+        kind = "instrument" if row == "from_mix" else "track"
+        assert {f"{kind}_accuracy", f"clip_{kind}_f1"} <= scores.keys()
+        low, high = scores[f"{kind}_accuracy"]["interval"]
+        assert low <= scores[f"{kind}_accuracy"]["mean"] <= high
+    assert table["from_mix"]["paper"]["scores"]["MJN test"] == [None, 57.17, 72.69]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[0] for line in lines if line.startswith("| `")] == [f"| `{row}`" for row in rows]
+    assert "| `base` |" in (home / "lead_detection" / "README.md").read_text()
 
 
 def command(words: list[str], environment: dict[str, str], output: Path) -> None:

@@ -1,3 +1,5 @@
+from functools import reduce
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -5,7 +7,6 @@ import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from benchmarks.grid import Grid, GridError
-from lightweight_amt.__main__ import main as lightweight_amt_main
 
 SWEEPS = Path("benchmarks/sweeps").absolute()
 PATHS = sorted(SWEEPS.glob("ablate-*.yaml"))
@@ -22,9 +23,9 @@ def agent_command(path: Path, run) -> list[str]:
     return [word for part in sweep["command"] for word in macros.get(part, [part])]
 
 
-def resolved(capsys, *words: str) -> dict:
+def resolved(capsys, *words: str, package: str = "lightweight_amt") -> dict:
     with pytest.raises(SystemExit) as stop:
-        lightweight_amt_main([*words, "--print_config"])
+        import_module(f"{package}.__main__").main([*words, "--print_config"])
     assert stop.value.code == 0
     return yaml.safe_load(capsys.readouterr().out)
 
@@ -49,10 +50,10 @@ def test_agents_and_the_local_runner_give_the_same_commands(path):
 def test_all_rows_have_one_budget_and_seeds_change_the_data_too(path, capsys):
     grid = Grid.read(path)
     for run in [grid.runs()[0], grid.runs()[-1]]:
-        config = resolved(capsys, *grid.training(run)[2:])
+        config = resolved(capsys, *grid.training(run)[2:], package=grid.package)
         assert config["seed_everything"] == config["data"]["seed"] == run.seed
-        assert config["data"]["batch_size"] == grid.settings["data.batch_size"]
-        assert config["trainer"]["max_steps"] == grid.settings["trainer.max_steps"]
+        for name in grid.settings.keys() - {"data.seed"}:
+            assert reduce(dict.__getitem__, name.split("."), config) == grid.settings[name]
 
 
 @pytest.mark.parametrize("row", ["basic_pitch", "basic_pitch_56k_focal", "onsets_frames", "base"])
@@ -75,6 +76,17 @@ def test_every_ablation_and_baseline_is_a_row():
     assert {Path(config) for config in grid.configs.values()} == files
     rows = Grid.read(SWEEPS / "ablate-timbre.yaml").configs.values()
     assert {Path(config) for config in rows} == {*folder.glob("timbre/**/*.yaml")}
+
+
+def test_every_row_of_the_lead_is_in_its_grid_once():
+    """Those of paper.yaml that need weights of MERT or other data are told apart by their folder and name."""
+    grid = Grid.read(SWEEPS / "ablate-lead.yaml")
+    folder = Path("lead_detection/configs")
+    files = {*folder.glob("ablation/*.yaml"), *folder.glob("small/*.yaml"), *folder.glob("*.yaml")}
+    small = {path.name for path in folder.glob("small/*.yaml")}
+    elsewhere = {path for path in files if path.name in small and path.parent.name != "small"}
+    elsewhere |= {folder / "tiny.yaml", folder / "ablation/no_oracle_mix.yaml", folder / "crnn_ssl_frozen.yaml"}
+    assert {Path(config) for config in grid.configs.values()} == files - elsewhere
 
 
 def test_a_grid_is_narrowed_by_what_the_user_says():

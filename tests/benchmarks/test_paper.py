@@ -11,7 +11,8 @@ from lightweight_amt.model import Transcriber
 from lightweight_amt.protocol import PAPER
 from lightweight_amt.timbre import PaperTimbreEncoder
 
-DATA = yaml.safe_load(Path("benchmarks/paper.yaml").read_text())["lightweight_amt"]
+PAPERS = yaml.safe_load(Path("benchmarks/paper.yaml").read_text())
+DATA, LEAD = PAPERS["lightweight_amt"], PAPERS["lead_detection"]
 CONFIGS = Path("lightweight_amt/configs")
 SHEETS = [sheet for part in ("transcription", "separation") for sheet in DATA[part].values()]
 
@@ -76,3 +77,42 @@ def test_the_protocol_quotes_the_same_numbers():
 def test_our_networks_have_the_papers_size(row, net):
     size = sum(parameter.numel() for parameter in net().parameters() if parameter.requires_grad)
     assert size == DATA["facts"]["parameters"][row]["value"]
+
+
+LEAD_CONFIGS = Path("lead_detection/configs")
+LEAD_ROWS = {
+    (name, row): scores
+    for part in ("classification", "segments")
+    for name, sheet in LEAD[part].items()
+    for row, scores in sheet["rows"].items()
+}
+
+
+def test_every_number_on_leads_is_a_percentage_with_a_name():
+    for scores in LEAD_ROWS.values():
+        assert scores["name"]
+        triples = [values for name, values in scores.items() if name != "name"]
+        assert triples
+        assert all(len(values) == 3 for values in triples)
+        assert all(value is None or 1 < value < 100 for values in triples for value in values)
+
+
+def test_every_row_on_leads_has_a_config():
+    configs = {path.stem for path in LEAD_CONFIGS.rglob("*.yaml")} | {
+        path.parent.name for path in LEAD_CONFIGS.glob("*/*")
+    }
+    assert {row for _, row in LEAD_ROWS} - configs == {"svm"}  # which is a command
+
+
+@pytest.mark.parametrize(
+    "path", sorted(LEAD_CONFIGS.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_what_a_config_on_leads_quotes_is_what_stands_here(path):
+    """Every number with two decimals in the first comment is one of the row's, in the paper's order."""
+    comment = path.read_text().split("\nmodel:")[0].split("\nseed_everything:")[0]
+    quoted = [float(number) for number in re.findall(r"\b\d\d\.\d\d\b", comment)]
+    row = "segment" if path.parent.name == "segment" else path.stem
+    sheets = [scores for (_, name), scores in LEAD_ROWS.items() if name == row]
+    known = [value for scores in sheets for key, values in scores.items() if key.endswith("test") for value in values]
+    assert quoted == ([value for value in known if value is not None] if quoted else [])
+    assert quoted or not sheets or path.stem == "base"

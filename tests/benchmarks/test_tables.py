@@ -80,7 +80,7 @@ def test_a_table_of_the_ablation_by_hand():
 def test_a_table_of_the_lead_by_hand():
     score = {"mean": 0.912, "deviation": 0.01, "interval": [0.85, 0.96]}
     lead = {
-        "settings": {"data.corpus": "lead", "trainer.max_steps": 400, "data.track_budget": 48},
+        "settings": {"data.corpus": "lead", "trainer.max_steps": 400, "data.budget": 48},
         "table": {
             "paper": {
                 "what": "As the paper has it.",
