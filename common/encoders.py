@@ -92,7 +92,7 @@ class TemporalBlock(nn.Module):
 
 
 class LogMelEncoder(Encoder):
-    """Log-mel pictures through convolutions, trained from scratch: 350,000 parameters, 1.6 s of context to each side.
+    """Log-mel pictures through convolutions, trained from scratch: 350,000 parameters, 1.3 s of context to each side.
 
     It does not hear the gain: every frame is taken relative to the mean energy of the surrounding two seconds, down to
     a floor. Whoever needs the level gives it apart.
