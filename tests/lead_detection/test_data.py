@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from common import audio as sound
 from common.corpus import SIZES, plan
 from common.frames import FrameGrid
 from common.loading import make_budget_loader
 from common.render import default_soundfont
+from lead_detection.annotations import LEAD
 from lead_detection.clips import Augmentation
 from lead_detection.data import LeadData, RandomClips, Shape, Windows, collate, window_starts
+from lead_detection.prepare import prepare
 from lead_detection.songs import IGNORE, embedded_songs, rasterise
+from lead_detection.sources import Source
 from lead_detection.synthetic import SyntheticSettings, synthetic_songs
 from tests.lead_detection.orchestra import RATE, Orchestra, shares
 
@@ -222,3 +226,21 @@ def test_sources_are_combined():
     assert [len(data.songs(split, RATE)) for split in ("train", "validation", "test")] == [5, 2, 3]
     with pytest.raises(ValueError, match="no song in this split"):
         attached(LeadData(corpus=None), Net(FrameGrid(RATE, 320)))
+
+
+def test_prepared_data_sets_are_read_beside_others(tmp_path):
+    path = tmp_path / "stem.wav"
+    sound.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 24_000), 24_000)
+    leads = np.array([(200, 600, 1)], LEAD)
+    songs = [
+        Source(split, split, ("a", "b"), ("vocal", "drum"), (path, path), path, leads)
+        for split in ("train", "validation", "test")
+    ]
+    cache = tmp_path / "cache"
+    prepare(songs, cache, progress=False)
+    settings = SyntheticSettings(n_train=2, n_validation=1, n_test=1, seconds=1.0)
+    data = attached(LeadData(None, cache=[str(cache)], synthetic=settings, window=0.4), Net(GRIDS["25 Hz"]))
+    assert [song.id for song in data.datasets["validation"].songs][:1] == ["validation"]
+    assert len(data.datasets["train"].songs) == 3
+    with pytest.raises(ValueError, match="holds 24000 Hz; the network wants 8000 Hz"):
+        attached(LeadData(None, cache=[str(cache)]), Net(FrameGrid(RATE, 320)))
