@@ -12,7 +12,6 @@ A note is taken to fill the 10 ms around each of its frames. (The code of the ti
 our onsets, LIMUNIMI/ASMD 10 (k - 2) ms.) There is no split: the whole set is for testing.
 """
 
-import re
 from functools import partial
 from pathlib import Path
 
@@ -41,9 +40,7 @@ def recordings(root: str | Path) -> list[Recording]:
     Raises:
         DatasetError: there is no such data set, or a file of a piece is missing.
     """
-    root = files.folder(root, REMEDY)
-    pieces = sorted(path for path in root.iterdir() if path.is_dir() and re.match(r"\d\d-", path.name))
-    return [_recording(piece) for piece in files.not_empty(pieces, root, REMEDY)]
+    return [_recording(piece) for piece in files.folders(root, "[0-9][0-9]-*", REMEDY)]
 
 
 def _recording(piece: Path) -> Recording:

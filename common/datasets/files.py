@@ -50,6 +50,12 @@ def not_empty(items: Iterable, path: Path, remedy: str) -> list:
     return items
 
 
+def folders(root: str | Path, pattern: str, remedy: str) -> list[Path]:
+    """The folders in one whose names match, in order; there must be some."""
+    root = folder(root, remedy)
+    return not_empty(sorted(path for path in root.glob(pattern) if path.is_dir()), root, remedy)
+
+
 @contextmanager
 def annotation(path: Path) -> Iterator[None]:
     """Errors of reading a damaged or absent file of annotations become one DatasetError about it."""

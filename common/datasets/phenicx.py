@@ -31,9 +31,7 @@ def recordings(root: str | Path) -> list[Recording]:
         DatasetError: there is no such data set, or an instrument has sound without notes or notes without sound.
     """
     root = files.folder(root, REMEDY)
-    audio = files.folder(root / "audio", REMEDY)
-    pieces = sorted(path.name for path in audio.iterdir() if path.is_dir())
-    return [_recording(root, piece) for piece in files.not_empty(pieces, audio, REMEDY)]
+    return [_recording(root, piece.name) for piece in files.folders(root / "audio", "[!.]*", REMEDY)]
 
 
 def _recording(root: Path, piece: str) -> Recording:

@@ -13,7 +13,6 @@ between splits here. There is no official split: "test" are MT3's nine pieces (G
 alto is assumed, as in YourMT3.
 """
 
-import re
 from functools import partial
 from pathlib import Path
 
@@ -40,9 +39,7 @@ def recordings(root: str | Path) -> list[Recording]:
     Raises:
         DatasetError: there is no such data set, or a file of a piece is missing.
     """
-    root = files.folder(root, REMEDY)
-    pieces = sorted(path for path in root.iterdir() if path.is_dir() and re.match(r"\d\d_", path.name))
-    return [_recording(piece) for piece in files.not_empty(pieces, root, REMEDY)]
+    return [_recording(piece) for piece in files.folders(root, "[0-9][0-9]_*", REMEDY)]
 
 
 def _recording(piece: Path) -> Recording:
