@@ -23,8 +23,8 @@ from common.instruments import PROGRAM_NAMES
 from common.stems import Multitrack
 from common.storage import replacing
 from lightweight_amt.decode import DecodeSettings
-from lightweight_amt.evaluate import Clip, decode_clip
-from lightweight_amt.inference import Model, activations, load
+from lightweight_amt.evaluate import Clip, decode_clip, listen
+from lightweight_amt.inference import Model, load
 from lightweight_amt.separation import mixtures
 from lightweight_amt.timbre_data import note_map
 from lightweight_amt.timbre_scores import purities, track_f1
@@ -47,9 +47,7 @@ class Embedded:
 
 def hear(mixture: Multitrack, model: Model) -> Clip:
     """Probabilities and embeddings of a mixture, and the notes that are in it."""
-    parts = list(activations(model, iter([mixture.mixture()])))
-    names = [*model.outputs, "embedding"]
-    return Clip({name: np.concatenate([part[name] for part in parts], axis=-1) for name in names}, mixture.notes)
+    return listen(mixture.mixture(), mixture.notes, model, names=["embedding"])
 
 
 def embed(clip: Clip, settings: DecodeSettings, grid: FrameGrid) -> Embedded:

@@ -1,6 +1,7 @@
 """`python -m lightweight_amt calibrate`: what is fitted on validation pieces once the weights are there.
 
-Which restrikes to believe is for `thresholds`; how loudness becomes velocity is fitted here.
+What singing asks of the decoder is for `singing`, which restrikes to believe for `thresholds`; how loudness becomes
+velocity is fitted here.
 
 The stems of the corpus are brought to levels that say nothing of the touch, as are the tracks of any record. So the
 differences between the notes of one stem are fitted, and judged.
@@ -25,6 +26,7 @@ from common.notes import Notes
 from common.storage import replacing
 from lightweight_amt.decode import NoteDecoder
 from lightweight_amt.inference import WEIGHTS, Model, activations, load
+from lightweight_amt.singing import choose
 from lightweight_amt.targets import merge_unisons
 from lightweight_amt.thresholds import learn
 from lightweight_amt.velocity import Loudness, VelocityRule, evidence
@@ -145,6 +147,17 @@ def stamp_both(onnx_path: Path, **values: Any) -> None:
             stamp(path, **values)
 
 
+def calibrate_singing(onnx_path: Path, corpus: corpora.Corpus) -> dict[str, Any]:
+    """Choose what unsure and unstruck notes a model should keep, write it into its files, and score it.
+
+    Raises:
+        ValueError: no such model.
+    """
+    settings, results = choose(load(onnx_path), corpus)
+    stamp_both(onnx_path, decode=asdict(settings))
+    return results
+
+
 def calibrate_restrikes(onnx_path: Path, corpus: corpora.Corpus) -> dict[str, Any]:
     """Fit which restrikes a model should believe on the validation pieces, write it into its files, and score it.
 
@@ -197,7 +210,9 @@ def calibrate_command(args: list[str]) -> int:
     path = Path(options.model) if options.model.endswith(".onnx") else WEIGHTS / f"{options.model}.onnx"
     try:
         corpus = corpora.build(options.corpus, soundfonts=options.soundfont)
-        results = {"restrikes": calibrate_restrikes(path, corpus), "velocity": calibrate(path, corpus)}
+        # Each step listens with what the ones before it have stored.
+        steps = {"singing": calibrate_singing, "restrikes": calibrate_restrikes, "velocity": calibrate}
+        results = {name: step(path, corpus) for name, step in steps.items()}
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 MOST_INSTRUMENTS = 15  # a MIDI file has as many channels beside the drums
-SETTINGS = ("onset_threshold", "frame_threshold", "offset_threshold", "min_length")
+SETTINGS = (
+    "onset_threshold", "frame_threshold", "offset_threshold", "relative", "unstruck_threshold", "unstruck_length",
+    "min_length",
+)  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--plot", action="store_true", help="also write a picture of the piano roll")
     parser.add_argument("--sonify", action="store_true", help="also write a WAV: the recording left, the notes right")
     for name in SETTINGS:
-        unit = "seconds" if name == "min_length" else "0 to 1"
+        unit = "seconds" if name.endswith("length") else "0 to 1"
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=float, help=f"{unit}, instead of what the weights bring"
         )

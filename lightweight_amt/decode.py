@@ -18,6 +18,7 @@ from common.notes import Notes
 
 LOW, N_PITCHES = 24, 84  # C1 .. B7
 
+FAINT = 1e-3  # no frame is taken to be less sure than this
 NEAR = 2  # frames: within this distance the larger peak counts, an onset starts a run, and an offset ends one
 OUTSIDE = -1.0  # stands for the activations before the first frame and after the last
 STRIDE = 1 << 40  # key of an event = row * STRIDE + frame: one sorted column holds all pitches
@@ -38,6 +39,8 @@ class DecodeSettings:
     Args:
         onset_threshold: probability from which a peak of the onset map starts a note.
         frame_threshold: probability from which a pitch sounds.
+        relative: how far that probability is taken relative to the largest one of its frame, from 0, not at all, to
+            below 1. What is unsure and alone, as real voices are, may then be a note that beside others were a ghost.
         offset_threshold: probability from which a peak of the offset map ends a note.
         unstruck_threshold: mean frame probability from which a note needs no onset; none: every note needs one.
         unstruck_length: seconds that such a note lasts at least, or the tails of others would be notes.
@@ -47,6 +50,7 @@ class DecodeSettings:
 
     onset_threshold: float = 0.5
     frame_threshold: float = 0.3
+    relative: float = 0.0
     offset_threshold: float = 0.5
     unstruck_threshold: float | None = 0.5
     unstruck_length: float = 0.0
@@ -58,6 +62,9 @@ class DecodeSettings:
             if name.endswith("threshold"):
                 if value is not None and not 0.0 < value <= 1.0:
                     raise ValueError(f"{name} is a probability above 0 and up to 1, not {value}")
+            elif name == "relative":
+                if not 0.0 <= value < 1.0:
+                    raise ValueError(f"relative is from 0 to below 1, not {value}")
             elif not 0.0 <= value < np.inf:
                 raise ValueError(f"{name} is a time in seconds, 0 or more, not {value}")
 
@@ -100,7 +107,8 @@ class NoteDecoder:
                 raise ValueError(f"the {name} map has shape {values.shape}, expected {shape}, (pitch, frame)")
             if values.size and not (values.min() >= 0.0 and values.max() <= 1.0):  # NaN fails either comparison
                 raise ValueError(f"the {name} map must hold probabilities from 0 to 1; NaN or another value is in it")
-        self._advance([onset, frame, np.full(shape, OUTSIDE, np.float32) if offset is None else offset])
+        lifted = lift(frame, self.settings.relative)
+        self._advance([onset, lifted, np.full(shape, OUTSIDE, np.float32) if offset is None else offset])
 
     def finish(self) -> Notes:
         """The notes of everything that was pushed, sorted; the decoder is then ready for another recording."""
@@ -138,6 +146,14 @@ class NoteDecoder:
         self._next += n_decided
         self._total = totals[:, -1:].copy()
         self._held = [values[:, n_decided:].copy() for values in maps]
+
+
+def lift(frame: np.ndarray, relative: float) -> np.ndarray:
+    """Probabilities (pitch, frame), each divided by the `relative`-th power of the largest one of its frame."""
+    if not relative:
+        return frame
+    frame = frame.astype(np.float32)
+    return frame * np.maximum(frame.max(axis=0), FAINT) ** -relative
 
 
 def decode(

@@ -25,6 +25,7 @@ from lightweight_amt.targets import merge_unisons
 CANDIDATES = {
     "onset_threshold": np.arange(0.1, 0.85, 0.05),
     "frame_threshold": np.arange(0.1, 0.75, 0.05),
+    "relative": np.arange(0.0, 0.75, 0.1),
     "unstruck_threshold": np.append(np.arange(0.3, 0.95, 0.1), 1.0),
     "unstruck_length": np.array([0.0, 0.1, 0.2, 0.3]),
     "offset_threshold": np.append(np.arange(0.2, 0.85, 0.1), 1.0),
@@ -67,8 +68,9 @@ def choose_settings(
     grid: FrameGrid,
     start: DecodeSettings | None = None,
     by: Sequence[str] = ("note_f1", "note_offset_f1", "frame_f1"),
+    names: Sequence[str] = tuple(CANDIDATES),
 ) -> DecodeSettings:
-    """The thresholds with the best sum of the scores `by`, found one after the other, twice round.
+    """The thresholds `names` with the best sum of the scores `by`, found one after the other, twice round.
 
     Among equals the middle one is taken. Without a start, no note may lack an onset at first: what needs none would
     otherwise hide what the onset threshold does. For validation clips: the paper searches on its test sets, which only
@@ -81,8 +83,8 @@ def choose_settings(
 
     best = start or DecodeSettings(unstruck_threshold=1.0)
     for _ in range(2):
-        for name, values in CANDIDATES.items():
-            choices = [replace(best, **{name: round(float(value), 3)}) for value in values]
+        for name in names:
+            choices = [replace(best, **{name: round(float(value), 3)}) for value in CANDIDATES[name]]
             scores = np.array([goodness(choice) for choice in choices])
             equals = np.flatnonzero(scores == scores.max())
             best = choices[equals[len(equals) // 2]]
@@ -128,12 +130,26 @@ def summary(rows: list[dict]) -> dict[str, dict]:
     }
 
 
-def hear(piece: corpora.Piece, model: Model) -> Clip:
-    """A whole piece as a clip; its activations are kept with 16 bits, to have many pieces in memory."""
-    audio = sound.conform(piece.multitrack().mixture(), piece.sample_rate, model.grid.sample_rate)
+def listen(audio: np.ndarray, notes: Notes, model: Model, names: Sequence[str] = ()) -> Clip:
+    """A whole recording as a clip, with the probabilities and with what else of the model has `names`.
+
+    Args:
+        audio: (time,) at the model's sample rate.
+        notes: that are in it.
+    """
     parts = list(activations(model, iter([audio])))
-    maps = {name: np.concatenate([part[name] for part in parts], axis=1, dtype=np.float16) for name in model.outputs}
-    return Clip(maps, merge_unisons(piece.notes))
+    # With 16 bits, to have many pieces in memory.
+    maps = {
+        name: np.concatenate([part[name] for part in parts], axis=-1, dtype=np.float16)
+        for name in (*model.outputs, *names)
+    }
+    return Clip(maps, notes)
+
+
+def hear(piece: corpora.Piece, model: Model) -> Clip:
+    """A whole piece as a clip."""
+    audio = sound.conform(piece.multitrack().mixture(), piece.sample_rate, model.grid.sample_rate)
+    return listen(audio, merge_unisons(piece.notes), model)
 
 
 def oracle(pieces: list[corpora.Piece], model: Model) -> dict[str, dict]:

@@ -30,8 +30,8 @@ from common.evaluation.multitrack import split_tracks, track_scores
 from common.frames import FrameGrid
 from common.notes import Notes
 from common.stems import Multitrack
-from lightweight_amt.evaluate import Clip, choose_settings, score, score_clips
-from lightweight_amt.inference import Model, activations, load, transcribe
+from lightweight_amt.evaluate import choose_settings, listen, score, score_clips
+from lightweight_amt.inference import Model, load, transcribe
 from lightweight_amt.targets import merge_unisons
 
 Transcriber = Callable[[np.ndarray, int], Notes]  # audio (time,) and its rate
@@ -174,13 +174,7 @@ def summary(rows: list[dict]) -> dict[str, dict]:
 
 def oracle(takes: Iterable[Take], model: Model) -> dict[str, float]:
     """The best mean note F and the best mean frame F that thresholds can reach on these very takes, each its own."""
-    clips = []
-    for take in takes:
-        parts = list(activations(model, iter([take.audio])))
-        # 16 bits, to have many takes in memory.
-        names = [name for name in ("onset", "frame", "offset") if name in parts[0]]
-        maps = {name: np.concatenate([part[name] for part in parts], axis=1, dtype=np.float16) for name in names}
-        clips.append(Clip(maps, merge_unisons(take.notes)))
+    clips = [listen(take.audio, merge_unisons(take.notes), model) for take in takes]
     best = {}
     for name in ("note_f1", "frame_f1"):
         settings = choose_settings(clips, model.grid, model.settings, by=[name])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from common.frames import FrameGrid
 from common.notes import Notes
-from lightweight_amt.decode import LOW, N_PITCHES, DecodeSettings, NoteDecoder, decode
+from lightweight_amt.decode import FAINT, LOW, N_PITCHES, DecodeSettings, NoteDecoder, decode
 
 GRID = FrameGrid(22_050, 256)
 N_FRAMES = 60
@@ -79,6 +79,21 @@ def test_run_begins_at_an_onset_next_to_its_start(onset):
 def test_run_ends_at_an_offset_next_to_its_end(offset):
     everything = DecodeSettings(min_length=0.0, unstruck_threshold=0.3)
     assert decoded(everything, frame=[(10, 30, 0.9)], onset={10: 0.9}, offset={offset: 0.9}) == [(10, offset)]
+
+
+def test_an_unsure_pitch_is_a_note_where_it_is_alone():
+    """0.3 over the root of itself is above a half; beside 0.9 it stays below."""
+    onset, frame = np.zeros((2, 2, 60), np.float32)
+    frame[0, 10:50], frame[1, 30:50], onset[1, 30] = 0.3, 0.9, 0.9
+    found = {
+        relative: decode(onset, frame, None, DecodeSettings(frame_threshold=0.5, relative=relative), GRID)
+        for relative in (0.0, 0.5)
+    }
+    assert found[0.0].pitch.tolist() == [LOW + 1]
+    assert found[0.5].pitch.tolist() == [LOW, LOW + 1]
+    assert GRID.frames(found[0.5].intervals).tolist() == [[10, 30], [30, 50]]
+    silence = np.full((2, 60), 1e-5, np.float32)
+    assert not len(decode(np.zeros_like(silence), silence, None, DecodeSettings(relative=0.9), GRID))
 
 
 def test_short_dip_is_bridged_and_a_long_one_is_not():
@@ -195,6 +210,8 @@ def test_wrong_shapes():
         ("unstruck_threshold", -0.5),
         ("min_length", -0.01),
         ("gap", np.inf),
+        ("relative", 1.0),
+        ("relative", np.nan),
     ],
 )
 def test_settings_are_checked(name, value):
@@ -268,7 +285,10 @@ def slow_pitch(onset, frame, offset, choices):
 
 
 def slow_decode(onset, frame, offset, choices) -> Notes:
-    notes = []
+    notes, frame = [], frame.copy()
+    for t in range(frame.shape[1]):
+        surest = np.float32(max(frame[:, t].tolist()))
+        frame[:, t] *= np.maximum(surest, np.float32(FAINT)) ** np.float32(-choices.relative)
     for row in range(len(frame)):
         quiet = [0.0] * frame.shape[1]
         rows = (onset[row].tolist(), frame[row].tolist(), quiet if offset is None else offset[row].tolist())
@@ -290,6 +310,7 @@ some_settings = st.builds(
     DecodeSettings,
     onset_threshold=eighths,
     frame_threshold=eighths,
+    relative=st.sampled_from([0.0, 0.5]),
     offset_threshold=eighths,
     unstruck_threshold=st.none() | eighths,
     unstruck_length=st.sampled_from([0.0, 0.08]),
