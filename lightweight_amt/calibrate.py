@@ -31,6 +31,9 @@ from lightweight_amt.targets import merge_unisons
 from lightweight_amt.thresholds import learn
 from lightweight_amt.velocity import Loudness, VelocityRule, evidence
 
+# Entry of a model's card -> what fits it; each listens with what the ones before it have stored.
+FITS: dict[str, Callable[[Model, corpora.Corpus], tuple[Any, dict[str, Any]]]] = {"decode": choose, "restrikes": learn}
+
 
 @dataclass(frozen=True, eq=False)
 class Heard:
@@ -147,25 +150,14 @@ def stamp_both(onnx_path: Path, **values: Any) -> None:
             stamp(path, **values)
 
 
-def calibrate_singing(onnx_path: Path, corpus: corpora.Corpus) -> dict[str, Any]:
-    """Choose what unsure and unstruck notes a model should keep, write it into its files, and score it.
+def calibrate_entry(entry: str, onnx_path: Path, corpus: corpora.Corpus) -> dict[str, Any]:
+    """Fit an entry of a model's card (a key of `FITS`) on the validation pieces, write it into its files, and score it.
 
     Raises:
         ValueError: no such model.
     """
-    settings, results = choose(load(onnx_path), corpus)
-    stamp_both(onnx_path, decode=asdict(settings))
-    return results
-
-
-def calibrate_restrikes(onnx_path: Path, corpus: corpora.Corpus) -> dict[str, Any]:
-    """Fit which restrikes a model should believe on the validation pieces, write it into its files, and score it.
-
-    Raises:
-        ValueError: no such model.
-    """
-    rule, results = learn(load(onnx_path), corpus)
-    stamp_both(onnx_path, restrikes=asdict(rule))
+    fitted, results = FITS[entry](load(onnx_path), corpus)
+    stamp_both(onnx_path, **{entry: asdict(fitted)})
     return results
 
 
@@ -210,9 +202,9 @@ def calibrate_command(args: list[str]) -> int:
     path = Path(options.model) if options.model.endswith(".onnx") else WEIGHTS / f"{options.model}.onnx"
     try:
         corpus = corpora.build(options.corpus, soundfonts=options.soundfont)
-        # Each step listens with what the ones before it have stored.
-        steps = {"singing": calibrate_singing, "restrikes": calibrate_restrikes, "velocity": calibrate}
-        results = {name: step(path, corpus) for name, step in steps.items()}
+        results = {entry: calibrate_entry(entry, path, corpus) for entry in FITS} | {
+            "velocity": calibrate(path, corpus)
+        }
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -7,7 +7,7 @@ import pytest
 
 from common.notes import Notes
 from lightweight_amt import singing
-from lightweight_amt.calibrate import calibrate_singing
+from lightweight_amt.calibrate import calibrate_entry
 from lightweight_amt.inference import load
 
 
@@ -49,7 +49,7 @@ def test_what_serves_pieces_and_singers_is_written_into_the_weights(graph_files,
     path = tmp_path / "nano.onnx"
     copy(graph_files["nano"], path)
     before = asdict(load(path).settings)
-    results = calibrate_singing(path, tiny_corpus)
+    results = calibrate_entry("decode", path, tiny_corpus)
     after = asdict(load(path).settings)
     assert {name: after[name] for name in singing.SETTINGS} == results["settings"]
     assert {name for name in before if before[name] != after[name]} <= set(singing.SETTINGS)

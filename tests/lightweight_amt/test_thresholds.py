@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from common.notes import Notes
 from lightweight_amt import evaluate
-from lightweight_amt.calibrate import calibrate_restrikes, stamp
+from lightweight_amt.calibrate import calibrate_entry, stamp
 from lightweight_amt.inference import load, transcribe
 from lightweight_amt.restrikes import RestrikeRule
 from lightweight_amt.thresholds import fit, is_real, logistic_regression, score
@@ -101,7 +101,7 @@ def test_the_record_has_what_transcribe_gets_beside_the_oracles(tiny_corpus):
 def test_calibrating_writes_the_rule_into_the_weights(graph_files, tiny_corpus, tmp_path):
     path = tmp_path / "nano.onnx"
     copy(graph_files["nano"], path)
-    results = calibrate_restrikes(path, tiny_corpus)
+    results = calibrate_entry("restrikes", path, tiny_corpus)
     assert asdict(load(path).restrikes) == results["rule"]
     assert results["validation"]["with"]["note_f1"] >= 0
     assert load(path).settings == load(graph_files["nano"]).settings
