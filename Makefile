@@ -11,7 +11,8 @@ RUNS ?= runs
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-bench doctor demo transcribe corpus train-amt train-amt-nano train-timbre export-amt eval-amt \
         train-amt-smoke ablate-amt ablate-timbre bench-cqt bench-transcribe bench-metrics bench-reading bench-cluster \
-        bench-separation test check format lock clean
+        bench-separation bench-note-level train-lead eval-lead ablate-lead baseline-lead detect-lead prepare-lead export-lead bench-lead \
+        test check format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -68,6 +69,34 @@ eval-amt: setup  ## score the shipped weights on the corpus; DATASET=bach10 ROOT
 
 bench-separation: setup  ## instruments told apart: purity, track F, their number, against simple rules
 	@$(PY) -m benchmarks.separation $(ARGS)
+
+bench-note-level: setup  ## notes against frames by timbre, the paper's Figure 5
+	@$(PY) -m benchmarks.note_level $(ARGS)
+
+detect-lead: setup  ## STEMS=folder OUT=folder: who leads when, from the stems of a song
+	@$(PY) -m lead_detection detect $(STEMS) $(if $(OUT),-o $(OUT)) $(ARGS)
+
+train-lead: setup  ## train the lead detector on rendered ensembles (bf16 on a GPU), logged to W&B
+	@$(PY) -m lead_detection fit $(ARGS)
+
+export-lead: setup  ## CKPT=run.ckpt NAME=base: checkpoint to safetensors
+	@$(PY) -m lead_detection export $(CKPT) --name $(or $(NAME),base) $(ARGS)
+
+eval-lead: setup  ## score the shipped lead detector and simple rules on songs that it has not heard
+	@$(PY) -m benchmarks.lead $(ARGS)
+
+ablate-lead: setup  ## the rows of the paper's tables on the lead corpus with 3 seeds; Ctrl-C and again: it goes on
+	@$(PY) -m benchmarks.ablate lead $(ARGS)
+
+baseline-lead: setup  ## ANNOTATIONS=clone MEDLEYDB=clone: what simple rules reach on MedleyDB's text files, no audio
+	@$(PY) -m lead_detection baseline --annotations "$(ANNOTATIONS)" --medleydb "$(MEDLEYDB)" $(ARGS)
+
+prepare-lead: setup  ## MEDLEYDB=audio ANNOTATIONS=clone METADATA=clone OUT=cache: decode once to 24 kHz
+	@$(PY) -m lead_detection prepare --medleydb "$(MEDLEYDB)" --annotations "$(ANNOTATIONS)" \
+		--metadata "$(METADATA)" --out "$(OUT)" $(ARGS)
+
+bench-lead: setup  ## lead detection: ragged batches against padded ones, speed and memory of training and detection
+	@$(PY) -m benchmarks.speed.lead $(ARGS)
 
 bench-cqt: setup-bench  ## constant-Q transform against librosa and nnAudio
 	@$(PY) -m benchmarks.speed.cqt $(ARGS)
