@@ -19,7 +19,7 @@ from lead_detection.data import Batch
 from lead_detection.decode import DecodeSettings
 from lead_detection.loss import cross_entropy, instrument_target
 from lead_detection.optimizer import Groups, parameter_groups, warmup_cosine
-from lead_detection.validation import Window, choose_settings, label, picture, score, song_scores
+from lead_detection.validation import Window, choose_settings, label, picture, score, song_scores, told
 
 
 class LeadTask(L.LightningModule):
@@ -107,12 +107,7 @@ class LeadTask(L.LightningModule):
     def evaluation_step(self, batch: Batch, stage: str) -> None:
         logits = self(batch)
         self.loss(logits, batch, stage)
-        n_tracks = torch.bincount(batch["clip"], minlength=len(logits)).tolist()
-        instruments = batch["instrument"].cpu().split(n_tracks)
-        for row, lead, instrument in zip(logits.float().cpu(), batch["lead"].cpu(), instruments, strict=True):
-            # The paper's head has classes for tracks that are not there.
-            n_classes = 1 + len(instrument) if self.net.classifies == "track" else row.shape[1]
-            self.heard.append((row[:, :n_classes].numpy(), lead.numpy(), instrument.numpy()))
+        self.heard += told(logits, batch, self.net.classifies)
 
     def on_validation_epoch_end(self) -> None:
         trainer: Any = self.trainer

@@ -5,6 +5,7 @@ These scores are of frames, each on its own; whole songs through the decoder are
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -51,6 +52,23 @@ class Labels:
 
     def of(self, chosen: np.ndarray) -> "Labels":
         return Labels(self.truth[chosen], self.estimate[chosen])
+
+
+def told(logits: Any, batch: Any, classifies: str) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Logits, lead and instruments of each clip of a batch (`lead_detection.data.Batch`), see `Window`.
+
+    Args:
+        logits: tensor (batch, frame, class) of the network.
+        batch: what it heard.
+        classifies: "track", "instrument" or "segment".
+    """
+    n_tracks = np.bincount(batch["clip"].cpu().numpy(), minlength=len(logits))
+    instruments = np.split(batch["instrument"].cpu().numpy(), n_tracks.cumsum()[:-1])
+    rows = zip(logits.detach().float().cpu().numpy(), batch["lead"].cpu().numpy(), instruments, strict=True)
+    if classifies != "track":
+        return list(rows)
+    # The paper's head has classes for tracks that are not there.
+    return [(row[:, : 1 + len(instrument)], lead, instrument) for row, lead, instrument in rows]
 
 
 def classes_of(window: Window, classifies: str) -> np.ndarray:
