@@ -47,11 +47,10 @@ def export_command(args: list[str]) -> int:
     parser.add_argument("--name", required=True, help="of the file")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder (default: the shipped weights)")
     parser.add_argument("--decode", type=Path, help="JSON of settings, as `validate` writes it, instead of its own")
-    parser.add_argument("--half", action="store_true", help="store 16 bits of each weight: half the file")
     options = parser.parse_args(args)
     try:
         decode = json.loads(options.decode.read_text()) if options.decode else None
-        path = export(options.checkpoint, options.name, options.out, decode, options.half)
+        path = export(options.checkpoint, options.name, options.out, decode)
     except (ValueError, TypeError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

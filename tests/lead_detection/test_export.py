@@ -42,7 +42,20 @@ def test_weights_settings_and_norm_come_back(checkpoint, tmp_path):
     assert (model.name, model.norm) == ("mine", "stem_peak")
     assert (model.settings.temperature, model.settings.null_bias, model.settings.min_length) == (1.5, -0.5, 0.25)
     state = torch.load(checkpoint, weights_only=True)["state_dict"]
-    assert all(torch.equal(value, state[f"net.{name}"]) for name, value in model.net.state_dict().items())
+    for name, value in model.net.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, state[f"net.{name}"].half().float())
+
+
+def test_what_16_bits_leave_out_is_not_heard(checkpoint, tmp_path):
+    exact = LeadDetector(**NET["init_args"]).eval()
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    exact.load_state_dict({name.removeprefix("net."): value for name, value in state.items()})
+    audio = 0.1 * torch.randn(2, 24_000, generator=torch.Generator().manual_seed(0))
+    given = audio, torch.tensor([0, 0]), torch.tensor([1, 2]), audio.sum(dim=0, keepdim=True)
+    with torch.no_grad():
+        found, expected = load(export(checkpoint, "mine", tmp_path)).net(*given), exact(*given)
+    assert torch.allclose(found, expected, atol=0.01)
 
 
 def test_settings_can_be_given(checkpoint, tmp_path, capsys):
