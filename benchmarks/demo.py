@@ -220,7 +220,7 @@ def present_tracks(trio: separation.Heard, rule: StopRule) -> str:
     found, instrument = trio.matched()
     share, guess = (
         purity(labels[found], instrument),
-        len(np.unique(cluster(trio.vectors, weights=trio.weights, rule=rule))),
+        len(np.unique(cluster(trio.vectors, weights=trio.weights, rule=rule, notes=trio.notes))),
     )
     names = [PROGRAM_NAMES[trio.truth[trio.truth.track == i].program[0]] for i in range(trio.k)]
     return page.card(

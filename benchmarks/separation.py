@@ -17,7 +17,8 @@ from common import corpus as corpora
 from common import plots
 from common.storage import replacing
 from lightweight_amt import separation
-from lightweight_amt.clustering import estimate_k, spherical_kmeans
+from lightweight_amt.clustering import spherical_kmeans
+from lightweight_amt.count import estimate_k
 from lightweight_amt.inference import load
 
 REFERENCE_PURITY = {2: 0.887, 3: 0.729, 4: 0.642}  # of the authors' septimbre_44100.onnx, spectral clustering, K given
@@ -52,12 +53,12 @@ def hdbscan(vectors: np.ndarray) -> int:
     return max(len(set(labels.tolist()) - {-1}), 1)
 
 
-def counting(heard: list[separation.Heard], rules: dict[str, Callable[[np.ndarray], int]]) -> dict[str, dict]:
+def counting(heard: list[separation.Heard], rules: dict[str, Callable[[separation.Heard], int]]) -> dict[str, dict]:
     """How often each rule is right, and right within one, for all mixtures and for each number of instruments."""
     truth = np.array([item.k for item in heard])
     table = {}
     for name, rule in rules.items():
-        errors = np.array([rule(item.vectors) for item in heard]) - truth
+        errors = np.array([rule(item) for item in heard]) - truth
         exact = {f"K = {k}": round(float(np.mean(errors[truth == k] == 0)), 4) for k in np.unique(truth)}
         within = round(float(np.mean(np.abs(errors) <= 1)), 4)
         table[name] = {"exact": round(float(np.mean(errors == 0)), 4), "within_1": within, **exact}
@@ -81,10 +82,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = [separation.score(item, model.rule) for item in heard]
     summary = separation.summary(heard, rows)
     rules = {
-        "ours": lambda vectors: estimate_k(vectors, rule=model.rule),
-        "silhouette": silhouette,
-        "eigengap": eigengap,
-        "HDBSCAN": hdbscan,
+        "ours": lambda item: estimate_k(item.vectors, item.notes, rule=model.rule),
+        "silhouette": lambda item: silhouette(item.vectors),
+        "eigengap": lambda item: eigengap(item.vectors),
+        "HDBSCAN": lambda item: hdbscan(item.vectors),
     }
     goals = [
         goal(f"purity, {k} instruments", summary[f"K = {k}"]["purity"][0], at_least=round(reference + 0.03, 3))

@@ -259,7 +259,7 @@ class Transcription:
             return self._notes()
         notes, self.directions, weights = self.embedded()
         k = self.instruments if isinstance(self.instruments, int) else None
-        return notes.replace(track=cluster(self.directions, k, weights, rule=self.model.rule))
+        return notes.replace(track=cluster(self.directions, k, weights, rule=self.model.rule, notes=notes))
 
     def bends(self, notes: Notes) -> np.ndarray:
         """How the pitches of these notes, which `finish` gave, move: (point,) BEND.

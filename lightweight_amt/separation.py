@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from tqdm import tqdm
@@ -12,7 +13,8 @@ from common.evaluation.multitrack import purity, track_scores
 from common.evaluation.notes import match_notes, note_scores
 from common.notes import Notes
 from common.stems import Multitrack
-from lightweight_amt.clustering import StopRule, cluster
+from lightweight_amt.clustering import cluster
+from lightweight_amt.count import StopRule
 from lightweight_amt.inference import Model, Transcription, activations
 
 MOST_INSTRUMENTS = 4  # in a mixture
@@ -69,16 +71,36 @@ def random_band(pieces: list[Piece], seconds: float, rng: np.random.Generator) -
     return excerpt.select(chosen, gains_db=rng.normal(0.0, 4.0, len(chosen)))
 
 
-def mixtures(pieces: list[Piece], k: int, count: int, seed: int = 0) -> Iterator[Multitrack]:
+def mixtures(pieces: list[Piece], k: int, count: int, seed: int = 0, synthesised: bool = True) -> Iterator[Multitrack]:
     """`count` crops of random pieces with exactly `k` instruments of different programs, drums left out.
 
     Each instrument plays FEWEST_NOTES notes or more; levels differ by 3 dB RMS. Mixture i is the same for any count.
+
+    Args:
+        pieces: of a corpus.
+        k: number of instruments.
+        count: of mixtures.
+        seed: of pieces, crops, instruments and levels.
+        synthesised: also take the players of `common.synth`, of which there are none in the test split.
+
+    Raises:
+        ValueError: no piece has so many instruments.
     """
+
+    def eligible(piece: Piece) -> list[int]:
+        return [i for i, part in enumerate(piece.parts) if synthesised or not part.synthesised]
+
+    def programs(piece: Piece) -> set[int]:
+        return {piece.parts[i].program for i in eligible(piece) if not piece.parts[i].is_drum}
+
+    if not any(len(programs(piece)) >= k for piece in pieces):
+        raise ValueError(f"none of these {len(pieces)} pieces has {k} instruments; take a larger corpus")
     for i in range(count):
         rng = np.random.default_rng((seed, k, i))
         while True:
             piece = pieces[rng.integers(len(pieces))]
-            excerpt = piece.multitrack().crop(rng.uniform(0.0, max(piece.seconds - SECONDS, 0.0)), SECONDS)
+            start = rng.uniform(0.0, max(piece.seconds - SECONDS, 0.0))
+            excerpt = piece.multitrack().select(eligible(piece)).crop(start, SECONDS)
             chosen = excerpt.select(found := band(excerpt, k, rng), gains_db=rng.normal(0.0, 3.0, len(found)))
             if len(found) == k and np.bincount(chosen.notes.track, minlength=k).min() >= FEWEST_NOTES:
                 yield chosen
@@ -94,10 +116,11 @@ def hear(mixture: Multitrack, model: Model) -> Heard:
     return Heard(notes, vectors, weights, mixture.notes, len(mixture.stems))
 
 
-def hear_all(pieces: list[Piece], model: Model, count: int, seed: int = 0) -> list[Heard]:
-    """`count` mixtures of 1, 2, ... MOST_INSTRUMENTS instruments each."""
-    wanted = [mixture for k in range(1, MOST_INSTRUMENTS + 1) for mixture in mixtures(pieces, k, count, seed)]
-    return [hear(mixture, model) for mixture in tqdm(wanted, desc="mixtures", leave=False)]
+def hear_all(pieces: list[Piece], model: Model, count: int, seed: int = 0, synthesised: bool = True) -> list[Heard]:
+    """`count` mixtures of 1, 2, ... MOST_INSTRUMENTS instruments each, see `mixtures`."""
+    wanted = chain.from_iterable(mixtures(pieces, k, count, seed, synthesised) for k in range(1, MOST_INSTRUMENTS + 1))
+    total = MOST_INSTRUMENTS * count
+    return [hear(mixture, model) for mixture in tqdm(wanted, desc="mixtures", total=total, leave=False)]
 
 
 def score(heard: Heard, rule: StopRule, seed: int = 0) -> dict[str, float]:
@@ -108,8 +131,8 @@ def score(heard: Heard, rule: StopRule, seed: int = 0) -> dict[str, float]:
     note_f1: regardless of tracks, which no separation of these notes can exceed by much; k_estimated.
     """
     found, instrument = heard.matched()
-    given = cluster(heard.vectors, heard.k, heard.weights, seed=seed, rule=rule)
-    estimated = cluster(heard.vectors, None, heard.weights, seed=seed, rule=rule)
+    given = cluster(heard.vectors, heard.k, heard.weights, seed=seed)
+    estimated = cluster(heard.vectors, None, heard.weights, seed=seed, rule=rule, notes=heard.notes)
     return {
         "purity": purity(given[found], instrument),
         "track_f1": track_scores(heard.truth, heard.notes.replace(track=given))["track_f1"],

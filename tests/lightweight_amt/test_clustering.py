@@ -1,4 +1,3 @@
-import itertools
 import subprocess
 import sys
 import tracemalloc
@@ -8,16 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import SpectralClustering
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_rand_score
 
 from benchmarks.embeddings import crowd, mixture
-from lightweight_amt import clustering
 from lightweight_amt.clustering import (
     METHODS,
     cluster,
-    estimate_k,
-    fit_stop_rule,
     landmark,
     spectral,
     spherical_kmeans,
@@ -37,35 +32,6 @@ def blobs(counts, scatter=0.15, dim=16, seed=0):
 
 def same_partition(a, b):
     return adjusted_rand_score(a, b) == 1.0
-
-
-# --- k-means ---
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_kmeans_finds_the_best_of_all_partitions(seed):
-    rng = np.random.default_rng(seed)
-    vectors, weights = unit(rng.normal(size=(8, 3))), rng.integers(1, 4, 8)
-
-    def value(labels):
-        return sum(np.linalg.norm((weights[labels == c, None] * vectors[labels == c]).sum(0)) for c in range(3))
-
-    best = max(value(np.array(labels)) for labels in itertools.product(range(3), repeat=8))
-    found = spherical_kmeans(vectors, 3, weights, restarts=20)
-    assert value(found) == pytest.approx(best, rel=1e-6)
-
-
-def test_weight_counts_as_repetition_in_kmeans():
-    rng = np.random.default_rng(0)
-    vectors, weights = unit(rng.normal(size=(30, 4))), rng.integers(1, 4, 30)
-    weighted = spherical_kmeans(vectors, 3, weights, restarts=20)
-    repeated = spherical_kmeans(np.repeat(vectors, weights, axis=0), 3, restarts=20)
-    assert same_partition(weighted, repeated[np.r_[0, np.cumsum(weights)[:-1]]])
-
-
-def test_a_sample_of_many_notes_is_enough_for_kmeans():
-    vectors, truth = blobs([9000, 2000, 1000], scatter=0.2)
-    assert adjusted_rand_score(truth, spherical_kmeans(vectors, 3)) > 0.98
 
 
 # --- spectral forms ---
@@ -113,23 +79,6 @@ def test_landmark_is_the_dense_form_where_every_note_is_a_landmark():
     few = slice(0, 200)
     assert np.array_equal(
         landmark(vectors[few], k, weights=weights[few]), spectral(vectors[few], k, weights=weights[few])
-    )
-
-
-def test_affinity_of_groups_is_made_of_the_pairs_of_their_notes():
-    rng = np.random.default_rng(0)
-    vectors, weights = unit(rng.normal(size=(30, 4)) + 2), rng.uniform(0.5, 2, 30)
-    labels = np.repeat(np.arange(6), 5)
-    mass = np.bincount(labels, weights)
-    mean = np.stack([weights[labels == g] @ vectors[labels == g] / mass[g] for g in range(6)])
-    groups = clustering.Groups(mean, mass, np.bincount(labels, weights**2) / mass**2)
-    matrix, scale = clustering._affinity(groups, temperature=10.0)
-    # A high temperature makes exp nearly linear, so that the mean over pairs may be taken before or after it.
-    pairs = np.exp((vectors @ vectors.T - 1) / 10) * np.outer(weights, weights)
-    np.fill_diagonal(pairs, 0)
-    member = labels[:, None] == np.arange(6)
-    assert (matrix / np.outer(scale, scale)) == pytest.approx(
-        member.T @ pairs @ member / np.outer(mass, mass), rel=1e-3
     )
 
 
@@ -229,55 +178,3 @@ def test_numpy_is_enough():
     heavy = "{'torch', 'scipy', 'sklearn', 'lightning'}"
     code = f"import sys, lightweight_amt.clustering; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-# --- number of instruments ---
-
-
-@pytest.fixture(scope="module")
-def training_sets():
-    sets = [mixture(seed, k) for seed in range(40) for k in (1, 2, 3, 4)]
-    return [(item.vectors, item.weights, int(item.truth.max()) + 1) for item in sets]
-
-
-@pytest.mark.parametrize("k", [1, 2, 3, 4, 5])
-def test_clear_cases_are_counted(k):
-    for seed in range(5):
-        vectors, _ = blobs([40, 60, 30, 50, 45][:k], scatter=0.12, seed=seed)
-        assert estimate_k(vectors) == k
-        assert len(np.unique(cluster(vectors))) == k
-
-
-def test_bounds_of_the_estimate():
-    vectors, _ = blobs([30] * 6, scatter=0.1)
-    assert [estimate_k(vectors[:n]) for n in (0, 1)] == [0, 1]
-    assert estimate_k(vectors, most=3) == 3
-    assert estimate_k(vectors[:2]) <= 2
-
-
-def test_rule_equals_logistic_regression(training_sets):
-    rule = fit_stop_rule(training_sets, ridge=0.5)
-    rows = [
-        (clustering._evidence(*clustering._checked(v, w), 4)[:k], np.arange(1, 4)[:k] < k) for v, w, k in training_sets
-    ]
-    x, y = (np.concatenate(part) for part in zip(*rows, strict=True))
-    theirs = LogisticRegression(C=1 / 0.5, fit_intercept=False, tol=1e-8, max_iter=5000).fit(x, y)
-    assert list(vars(rule).values()) == pytest.approx(theirs.coef_[0], abs=1e-3)
-
-
-def test_fitted_rule_counts_held_out_mixtures(training_sets):
-    held_out = [mixture(seed, k) for seed in range(1000, 1040) for k in (1, 2, 3, 4)]
-    error = {}
-    for solo in (1.0, 4.0):
-        rule = fit_stop_rule(training_sets, solo=solo)
-        estimates = np.array([estimate_k(item.vectors, item.weights, rule=rule) for item in held_out])
-        error[solo] = estimates.reshape(40, 4) - (1, 2, 3, 4)
-    assert np.mean(error[1.0] == 0) > 0.5
-    assert np.mean(abs(error[1.0]) <= 1) > 0.85
-    assert np.mean(error[4.0][:, 0] == 0) > max(0.8, np.mean(error[1.0][:, 0] == 0))  # K = 1
-
-
-def test_rule_wants_solos_and_bands(training_sets):
-    for known in ({2, 3, 4}, {1, 2}):
-        with pytest.raises(ValueError, match="stop rule wants"):
-            fit_stop_rule([item for item in training_sets if item[2] in known])

@@ -1,11 +1,16 @@
 import json
+import shutil
 
 import numpy as np
 import onnx
 import pytest
 import torch
 
-from lightweight_amt.inference import WEIGHTS
+from benchmarks.embeddings import mixture
+from lightweight_amt import separation
+from lightweight_amt.count import STOP_RULE, fit_stop_rule
+from lightweight_amt.export import export_command
+from lightweight_amt.inference import WEIGHTS, TorchModel, load
 
 # What onnxruntime-web and most other runtimes have, so that the graph can move to a browser.
 ALLOWED = """
@@ -56,8 +61,6 @@ def test_a_shipped_graph_is_small_and_plain(path):
 
 @pytest.mark.parametrize("path", sorted(WEIGHTS.glob("*.onnx")), ids=lambda path: path.stem)
 def test_shipped_graph_and_safetensors_are_the_same_network(path):
-    from lightweight_amt.inference import TorchModel, load
-
     graph, net = load(path), TorchModel(path.with_suffix(".safetensors"), "cpu")
     assert graph.settings == net.settings
     assert graph.context == net.context
@@ -65,3 +68,30 @@ def test_shipped_graph_and_safetensors_are_the_same_network(path):
     ours, theirs = graph(audio), net(audio)
     for name in net.outputs:
         assert np.abs(ours[name] - theirs[name]).max() <= 1e-4
+
+
+def test_the_rule_of_an_exported_branch_is_fitted_anew(tiny_corpus, tmp_path, monkeypatch):
+    (tmp_path / "timbre").mkdir()
+    for path in (*WEIGHTS.glob("base.*"), *WEIGHTS.glob("timbre/base.*")):
+        shutil.copy(path, tmp_path / path.relative_to(WEIGHTS))
+    known = [(mixture(seed, k), k) for seed in range(10) for k in (1, 2, 3)]
+    heard = [separation.Heard(item.notes, item.vectors, item.weights, item.notes, k) for item, k in known]
+    monkeypatch.setattr("lightweight_amt.export.corpora.build", lambda *_, **__: tiny_corpus)
+    monkeypatch.setattr("lightweight_amt.export.separation.hear_all", lambda *_, **__: heard)
+    before = TorchModel(tmp_path / "base.safetensors", "cpu", tmp_path / "timbre" / "base.safetensors")
+
+    assert export_command(["--timbre", "--rule-only", "--name", "base", "--out", str(tmp_path)]) == 0
+
+    rule = fit_stop_rule([(item.vectors, item.notes, k) for item, k in known])
+    after = TorchModel(tmp_path / "base.safetensors", "cpu", tmp_path / "timbre" / "base.safetensors")
+    assert rule == after.rule == load(tmp_path / "base.onnx", timbre=True).rule != STOP_RULE
+    assert before.encoder
+    assert after.encoder
+    for name, tensor in before.encoder.state_dict().items():
+        assert torch.equal(tensor, after.encoder.state_dict()[name])
+
+
+@pytest.mark.parametrize("arguments", [[], ["--rule-only"], ["run.ckpt", "--timbre", "--rule-only"]])
+def test_a_rule_alone_wants_no_checkpoint(arguments):
+    with pytest.raises(SystemExit):
+        export_command([*arguments, "--name", "base"])
