@@ -50,9 +50,9 @@ def section(folder: Path, seed: int, seconds: float) -> page.Section:
     card = page.card(
         "An ensemble, written by our composer",
         page.paragraph(
-            f"{len(names)} players, {seconds:.0f} seconds. The stems went in one by one, and for each moment one of them, or "
-            f"nobody, came out; that is right in {right:.0%} of the time. Coloured is who was found to lead, and below the "
-            "waveforms stands who does by the score."
+            f"{len(names)} players, {seconds:.0f} seconds. The stems went in one by one, and for each moment one of "
+            f"them, or nobody, came out; that is right in {right:.0%} of the time. Coloured is who was found to lead, "
+            "and below the waveforms stands who does by the score."
         ),
         page.picture(picture, f"Waveforms of {len(names)} stems, the lead coloured; right in {right:.0%} of the time."),
         page.player("The piece", path),
