@@ -19,7 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("audio", nargs="+", type=Path, help="audio files, or folders to search for them")
     parser.add_argument("-o", "--out", type=Path, help="folder, or for one file a .mid; beside the audio if not given")
     parser.add_argument(
-        "--model", default="base", help="base, or an exported .onnx or .safetensors file (default: base)"
+        "--model", default="base", help="base, nano, or an exported .onnx or .safetensors file (default: base)"
     )
     parser.add_argument("--device", default="cpu", help="cpu, or cuda or mps with torch (default: cpu)")
     parser.add_argument(
