@@ -25,10 +25,10 @@ from lead_detection.synthetic import SyntheticSettings, synthetic_songs
 
 SECONDS = 5.0
 CLIPS = 4  # in a batch, as in the paper
-STEPS = 4  # in a round
+STEPS = 8  # in a round
 TRACKS = {"3-8 tracks": (3, 8), "2-26 tracks": (2, 26)}  # the embedded corpus, and MedleyDB
 MEAN = 6.6  # of MedleyDB's stems
-LENGTHS = (60, 600)  # seconds of the songs
+LENGTHS = (60, 600, 1200)  # seconds of the songs
 STEMS, RATE = 4, 44_100  # of them
 
 
@@ -141,7 +141,7 @@ def measure_training(rounds: int) -> tuple[dict, list]:
 
 
 def measure_detection(folder: Path, rounds: int) -> tuple[dict, list]:
-    """The command on stems of one and of ten minutes: times real time on one core, and peak memory."""
+    """The command on stems of one, ten and twenty minutes: times real time on one core, and peak memory."""
     results, goals, peaks = {}, [], {}
     for seconds in LENGTHS:
         stems = write_stems(folder / f"{seconds}", seconds)
@@ -156,10 +156,10 @@ def measure_detection(folder: Path, rounds: int) -> tuple[dict, list]:
             "peak_mb": round(peaks[seconds], 1),
         }
     results["stems"] = {"number": STEMS, "sample_rate": RATE}
-    fast = results[f"{LENGTHS[-1]} s"]["times_real_time"]
-    growth = round(peaks[LENGTHS[-1]] - peaks[LENGTHS[0]], 1)
-    goals.append(goal(f"times real time on one core, {LENGTHS[-1]} s of {STEMS} stems", fast, at_least=4))
-    goals.append(goal(f"growth of peak memory from {LENGTHS[0]} s to {LENGTHS[-1]} s, MB", growth, at_most=60))
+    fast = results["600 s"]["times_real_time"]
+    growth = round(peaks[1200] - peaks[600], 1)
+    goals.append(goal(f"times real time on one core, 600 s of {STEMS} stems", fast, at_least=20))
+    goals.append(goal("growth of peak memory from 600 s to 1,200 s, MB", growth, at_most=60))
     return results, goals
 
 
