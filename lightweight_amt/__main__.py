@@ -8,8 +8,8 @@ USAGE = """usage: python -m lightweight_amt VERB ...
   fit          train; validate, test: score a checkpoint (LightningCLI, see configs/)
   fit-timbre   train the timbre branch; validate-timbre, test-timbre: score a checkpoint of it
   export       training checkpoint -> safetensors and ONNX that `transcribe` loads
-  calibrate    choose what singing asks of the decoder, which restrikes to believe and how loudness becomes velocity, and
-               store them with exported weights
+  calibrate    choose what singing asks of the decoder, which restrikes to believe, how loudness becomes velocity,
+               and store them with exported weights
   evaluate     score exported weights on a split of the embedded corpus, or on a public data set (--dataset, --root)
 
 `python -m lightweight_amt VERB --help` tells the options of a verb."""
