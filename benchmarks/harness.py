@@ -167,7 +167,8 @@ def conditions(packages: Sequence[str]) -> dict:
     commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True).stdout.strip()
     changed = subprocess.run([*git, "status", "--porcelain", "-uno", ":/*.py"], capture_output=True, text=True).stdout
     return {
-        "command": " ".join(["python", *sys.orig_argv[1:]]),
+        # Of files their names alone: where they lie on this machine is nobody's business.
+        "command": " ".join(["python", *(Path(w).name if Path(w).is_absolute() else w for w in sys.orig_argv[1:])]),
         "commit": commit + (" with changes" if changed else ""),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": _processor(),
