@@ -92,7 +92,8 @@ class LeadTask(L.LightningModule):
         if self.net.classifies == "instrument":
             target = instrument_target(target, batch["clip"], batch["instrument"])
         loss = cross_entropy(logits, target, self.smoothing)
-        self.log(f"{stage}/loss", loss, prog_bar=True, batch_size=len(logits), on_epoch=True, on_step=stage == "train")
+        options = {"on_step": True} if stage == "train" else {"sync_dist": True}
+        self.log(f"{stage}/loss", loss, prog_bar=True, batch_size=len(logits), on_epoch=True, **options)
         return loss
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
