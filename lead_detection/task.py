@@ -92,8 +92,16 @@ class LeadTask(L.LightningModule):
         if self.net.classifies == "instrument":
             target = instrument_target(target, batch["clip"], batch["instrument"])
         loss = cross_entropy(logits, target, self.smoothing)
-        options = {"on_step": True} if stage == "train" else {"sync_dist": True}
-        self.log(f"{stage}/loss", loss, prog_bar=True, batch_size=len(logits), on_epoch=True, **options)
+        training = stage == "train"
+        self.log(
+            f"{stage}/loss",
+            loss,
+            prog_bar=True,
+            on_step=training,
+            on_epoch=True,
+            sync_dist=not training,
+            batch_size=len(logits),
+        )
         return loss
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
