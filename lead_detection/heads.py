@@ -56,7 +56,8 @@ class PointerHead(Head):
         n_instruments: ids known; 0 stays for unknown.
         level_features: hear how loud track and mixture are.
         temporal: how a track looks along time: "conv" (one TemporalBlock for each of `dilations`), "gru" or "none".
-        dilations: in frames; 1, 4, 16 reach 1.7 s to each side at 25 Hz.
+        dilations: in frames; 1, 4, 16, 64 reach 6.8 s to each side at 25 Hz: a figure that comes again each bar takes
+            bars to hear.
         n_heads: of an attention of each track to all tracks of the clip, frame by frame; 0 for none.
         dropout: before the scores.
     """
@@ -68,7 +69,7 @@ class PointerHead(Head):
         n_instruments: int = N_INSTRUMENTS,
         level_features: bool = True,
         temporal: Literal["conv", "gru", "none"] = "conv",
-        dilations: tuple[int, ...] = (1, 4, 16),
+        dilations: tuple[int, ...] = (1, 4, 16, 64),
         n_heads: int = 0,
         dropout: float = 0.1,
     ):
