@@ -1,7 +1,6 @@
 """`python -m lead_detection detect`: folders of stems in, the timeline of the lead of each out."""
 
 import argparse
-import sys
 from pathlib import Path
 
 SETTINGS = {
@@ -49,16 +48,7 @@ def detect_command(args: list[str]) -> int:
     """Exit code 0 if every song was done, 2 if any was refused; the others are done all the same."""
     options = build_parser().parse_args(args)
     # Only now what costs time to import, so that --help answers at once.
+    from common.jobs import carry_out
     from lead_detection import files
 
-    try:
-        jobs, refused = files.plan(options)
-        for error in refused:
-            print(error, file=sys.stderr)
-        return max(files.run(jobs, options), 2 if refused else 0)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; what is written is whole", file=sys.stderr)
-        return 130
+    return carry_out(lambda: files.plan(options), lambda jobs: files.run(jobs, options))

@@ -2,18 +2,16 @@
 
 import csv
 import json
-import sys
-import warnings
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from common import audio as sound
+from common.jobs import Done, attempt, run_all, seconds_of
 from common.storage import replacing
 from lead_detection.commands import SETTINGS
 from lead_detection.decode import NOBODY
@@ -38,14 +36,6 @@ class Job:
     @property
     def names(self) -> list[str]:
         return track_names(self.stems.tracks)
-
-
-@dataclass(frozen=True)
-class Done:
-    """What to tell of a song."""
-
-    line: str
-    warnings: list[str]
 
 
 def plan(options: Namespace) -> tuple[list[Job], list[ValueError]]:
@@ -109,40 +99,14 @@ def run(jobs: list[Job], options: Namespace) -> int:
     """Do the jobs under a progress bar in seconds of song; exit code 0, or 2 if any song was refused."""
     if not jobs:
         return 0
-    refused = 0
     model = load(options.model, options.device)
     settings = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
     model.settings = replace(model.settings, **settings)
-    bar_format = "{l_bar}{bar}| {n:.0f}/{total:.0f} s of song [{elapsed}<{remaining}]"
-    with tqdm(total=sum(map(seconds_of, jobs)), bar_format=bar_format, leave=False) as bar:
-        for job in jobs:
-            try:
-                done = detect_folder(job, options, model, bar.update)
-            except (ValueError, OSError) as error:
-                refused += 1
-                bar.write(told(error, job), file=sys.stderr)
-                continue
-            bar.write(done.line, file=sys.stdout)
-            for warning in done.warnings:
-                bar.write(f"warning: {warning}", file=sys.stderr)
-    return 2 if refused else 0
-
-
-def told(error: ValueError | OSError, job: Job) -> str:
-    if isinstance(error, OSError):
-        return f"{job.out}: cannot be written ({error.strerror}); choose another place with -o"
-    return str(error)
-
-
-def seconds_of(job: Job) -> float:
-    """By the headers; what is wrong with them is told when the turn of the song comes."""
-    seconds = 0.0
-    for path in job.stems.tracks:
-        try:
-            seconds = max(seconds, sound.info(path).duration)
-        except sound.AudioError:
-            continue
-    return seconds
+    return run_all(
+        lambda progress: (attempt(partial(detect_folder, job, options, model, progress), job.out) for job in jobs),
+        sum(max(map(seconds_of, job.stems.tracks)) for job in jobs),
+        "song",
+    )
 
 
 def detect_folder(job: Job, options: Namespace, model: Model, progress=None) -> Done:
@@ -154,18 +118,15 @@ def detect_folder(job: Job, options: Namespace, model: Model, progress=None) -> 
     """
     ids = instrument_ids(job.names, job.instruments)
     mixture = job.stems.mixture and Source(job.stems.mixture.name, job.stems.mixture)
-    with warnings.catch_warnings(record=True) as caught:  # a recording that ends before its header says
-        warnings.simplefilter("always", UserWarning)
-        stems = Stems.open([Source(*track) for track in zip(job.names, job.stems.tracks, strict=True)], mixture)
-        lead = detect(model, stems, ids, progress=progress)
-    doubts = [str(warning.message) for warning in caught] + [f"{job.folder}: {doubt}" for doubt in stems.doubts()]
+    stems = Stems.open([Source(*track) for track in zip(job.names, job.stems.tracks, strict=True)], mixture)
+    lead = detect(model, stems, ids, progress=progress)
     written = []
     for suffix, write in outputs(options):
         path = job.out.with_name(job.out.name + suffix)  # not with_suffix: a folder may be called "op. 1"
         with replacing(path) as temporary:
             write(temporary, lead, job, model.name)
         written.append(str(path))
-    return Done(f"{', '.join(written)}: {summary(lead, job)}", doubts)
+    return Done(f"{', '.join(written)}: {summary(lead, job)}", [f"{job.folder}: {doubt}" for doubt in stems.doubts()])
 
 
 def summary(lead: Lead, job: Job) -> str:

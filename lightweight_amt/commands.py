@@ -1,7 +1,6 @@
 """`python -m lightweight_amt transcribe`: files and folders in, a MIDI file each out."""
 
 import argparse
-import sys
 from pathlib import Path
 
 MOST_INSTRUMENTS = 15  # a MIDI file has as many channels beside the drums
@@ -57,13 +56,7 @@ def transcribe_command(args: list[str]) -> int:
     """Exit code 0 if every file was transcribed, 2 if any was refused; the others are done all the same."""
     options = build_parser().parse_args(args)
     # Only now what costs time to import, so that --help answers at once.
+    from common.jobs import carry_out
     from lightweight_amt import files
 
-    try:
-        jobs, refused = files.plan(options)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    for error in refused:
-        print(error, file=sys.stderr)
-    return max(files.run(jobs, options), 2 if refused else 0)
+    return carry_out(lambda: files.plan(options), lambda jobs: files.run(jobs, options))
