@@ -77,7 +77,8 @@ class DenoiserBackbone:
         return self.denoiser(*_noisy(x0, sigma, noise))
 
     def digest(self) -> str:
-        return fingerprint(self.denoiser, [type(self).__name__, dict(self.denoiser.taps), self.sample_rate])
+        unet = {key: value for key, value in self.denoiser.unet.config.items() if not key.startswith("_")}
+        return fingerprint(self.denoiser, [unet, self.denoiser.patch, self.denoiser.taps, self.sample_rate])
 
 
 class MelStatistics(DenoiserBackbone):
@@ -107,7 +108,7 @@ class MelStatistics(DenoiserBackbone):
 
 def _noisy(x0: Tensor, sigma: float, noise: Tensor) -> tuple[Tensor, Tensor]:
     """x_t and the timesteps t (batch,)."""
-    timesteps = torch.full((len(x0),), sigma_to_timestep(sigma), dtype=torch.int64, device=x0.device)
+    timesteps = torch.full((len(x0),), int(sigma_to_timestep(sigma)), dtype=torch.int64, device=x0.device)
     return add_noise(x0, noise, timesteps), timesteps
 
 

@@ -217,6 +217,6 @@ def extract(
         raise FeatureError("there is no window to take features from: give at least one clip")
     parts = []
     for batch in np.split(rows, range(batch_size, len(rows), batch_size)):
-        heard = hear(backbone, windows.load(batch), [ids[row] for row in batch.tolist()], spec)
+        heard = hear(backbone, windows.load(batch), [ids[int(row)] for row in batch], spec)
         parts.append({cell: features.cpu().numpy() for cell, features in heard.items()})
     return {cell: np.concatenate([part[cell] for part in parts]) for cell in spec.cells}
