@@ -60,12 +60,13 @@ def compose(
         )
     rng = np.random.Generator(np.random.PCG64(seed))
     style = style or str(rng.choice(list(STYLES), p=[weight for _, weight in STYLES.values()]))
-    song = _song(rng, seconds)
+    song = draw_song(rng, seconds)
     drafts, plan = STYLES[style][0](rng, song, tuple(programs))
-    return _play(rng, song, f"{style} {seed}", drafts, plan)
+    return play(rng, song, f"{style} {seed}", drafts, plan)
 
 
-def _song(rng, seconds: float) -> Song:
+def draw_song(rng: np.random.Generator, seconds: float) -> Song:
+    """Key, chords, tempo and form of a piece."""
     bpm, bar = float(rng.uniform(60, 180)), (4, 4, 4, 4, 3)[rng.integers(5)]
     swing = rng.uniform(0.58, 0.67) if rng.random() < 0.25 else 0.5
     to_seconds = clock(rng, bpm, seconds, rng.uniform(0.05, 0.6), rng.uniform(0, 0.03), swing)
@@ -85,7 +86,7 @@ def _song(rng, seconds: float) -> Song:
     )
 
 
-def _play(rng, song: Song, title: str, drafts: Sequence[Draft], plan: Sequence[Span]) -> Score:
+def play(rng: np.random.Generator, song: Song, title: str, drafts: Sequence[Draft], plan: Sequence[Span] = ()) -> Score:
     """Perform what was written; parts that were given no note are left out."""
     parts: list[Part] = []
     number: dict[int, int] = {}  # of the draft -> of the part

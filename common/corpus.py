@@ -11,13 +11,14 @@ import multiprocessing
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import cycle, islice, zip_longest
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -30,6 +31,19 @@ from common.storage import replacing, sweep
 FIRST_SEED = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # seeds of a split count from here
 UNSEEN_EVERY = 3  # of the test pieces one in three has only instruments that training never hears
 BYTES_PER_SECOND = 2 * 6  # and Hz: int16, about six tracks at most on average
+
+
+class Planned(Protocol):
+    """A recipe: its name and how long it sounds."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+Make = Callable[[Any, Path], Path]
+Built = TypeVar("Built")
 
 
 class CorpusError(ValueError):
@@ -85,7 +99,8 @@ class Corpus:
 
 
 @lru_cache(maxsize=16)
-def _digest(soundfont: Path) -> str:
+def font_digest(soundfont: Path) -> str:
+    """SHA-256 of a file."""
     try:
         with open(soundfont, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -102,8 +117,8 @@ def plan(size: str, sample_rate: int, soundfonts: Sequence[Path], test_soundfont
             for i, work in enumerate(group):
                 soundfont = test_soundfont if test_soundfont and split == "test" else soundfonts[i % len(soundfonts)]
                 unseen = split == "test" and i % UNSEEN_EVERY == UNSEEN_EVERY - 1
-                seed, seconds, font_digest = FIRST_SEED[split] + i, SIZES[size].seconds, _digest(soundfont)
-                how = (sample_rate, font_digest, soundfont, SIZES[size].style)
+                seed, seconds, digest = FIRST_SEED[split] + i, SIZES[size].seconds, font_digest(soundfont)
+                how = (sample_rate, digest, soundfont, SIZES[size].style)
                 recipes.append(Recipe(split, seed, work, seconds, unseen, *how))
     return recipes
 
@@ -125,14 +140,14 @@ def folder_name(size: str, sample_rate: int, font_digests: Sequence[str], has_te
     return f"{size}-{sample_rate}-{content[:8]}"
 
 
-def _in_processes(recipes: list[Recipe], folder: Path, jobs: int) -> Iterator[Path]:
-    """`make_piece` for each recipe, in the order in which they are finished."""
+def _in_processes(make: Make, recipes: Sequence[Planned], folder: Path, jobs: int) -> Iterator[Path]:
+    """`make` for each recipe, in the order in which they are finished."""
     if jobs == 1:
-        yield from (make_piece(recipe, folder) for recipe in recipes)
+        yield from (make(recipe, folder) for recipe in recipes)
         return
     # Spawned, because the caller may have threads (torch, soundfile) that a fork would leave in an undefined state.
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(make_piece, recipe, folder) for recipe in recipes]
+        futures = [pool.submit(make, recipe, folder) for recipe in recipes]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -171,27 +186,15 @@ def build(
         raise CorpusError(f"no corpus of size {size!r}; there are {', '.join(SIZES)}")
     if not 8000 <= sample_rate <= 48000:
         raise CorpusError(f"a corpus of {sample_rate} Hz cannot be made; take a sample rate from 8000 to 48000")
-    fonts = [Path(font).resolve() for font in soundfonts] or [default_soundfont()]
-    test_font = Path(test_soundfont).resolve() if test_soundfont else None
-    digests = [_digest(font) for font in (*fonts, *([test_font] if test_font else []))]
+    fonts, test_font, digests = resolve_fonts(soundfonts, test_soundfont)
     name = folder_name(size, sample_rate, digests, bool(test_font))
     folder = Path(root or os.environ.get("TUTTI_DATA", "data")) / "corpus" / name
     if (folder / "index.json").exists():
         return Corpus(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
     recipes = plan(size, sample_rate, fonts, test_font)
-    missing = [recipe for recipe in recipes if not (folder / f"{recipe.id}.json").exists()]
-    needed = sum(recipe.seconds for recipe in missing) * sample_rate * BYTES_PER_SECOND
-    if needed > (free := shutil.disk_usage(folder).free):
-        raise CorpusError(
-            f"{folder}: the corpus wants {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
-            "set TUTTI_DATA to a folder on another disk, or take a smaller size"
-        )
-    jobs = max(min(jobs or os.cpu_count() or 1, len(missing)), 1)
-    with tqdm(total=len(missing), desc=f"corpus {size}", unit="piece", disable=not progress) as bar:
-        for _ in _in_processes(missing, folder, jobs):
-            bar.update()
+    render_all(
+        make_piece, recipes, folder, sample_rate * BYTES_PER_SECOND, jobs, f"corpus {size}" if progress else None
+    )
     entries = [json.loads((folder / f"{recipe.id}.json").read_text()) for recipe in recipes]
     index = {"version": VERSION, "size": size, "sample_rate": sample_rate, "pieces": entries}
     with replacing(folder / "index.json") as temporary:
@@ -199,28 +202,78 @@ def build(
     return Corpus(folder)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m common.corpus build SIZE`."""
-    parser = argparse.ArgumentParser(prog="python -m common.corpus", description="Render the embedded corpus.")
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    verb = verbs.add_parser("build", help="render a corpus; what is already there is kept")
-    verb.add_argument("size", choices=SIZES)
-    verb.add_argument("--sample-rate", type=int, default=22050, help="Hz (default: %(default)s)")
-    verb.add_argument("--root", help="folder for data (default: $TUTTI_DATA, or data)")
-    verb.add_argument("--soundfont", action="append", default=[], metavar="FILE", help="SF2 or SF3; may be repeated")
-    verb.add_argument("--test-soundfont", metavar="FILE", help="another one for the test split")
-    verb.add_argument("--jobs", type=int, help="processes (default: one per CPU)")
-    options = parser.parse_args(argv)
-    try:
-        corpus = build(
-            options.size, options.sample_rate, options.root, options.soundfont, options.test_soundfont, options.jobs
+def resolve_fonts(
+    soundfonts: Sequence[str | Path], test_soundfont: str | Path | None
+) -> tuple[list[Path], Path | None, list[str]]:
+    """The SoundFonts of a corpus, the default one if none is given, that of its test, and the digests of all."""
+    fonts = [Path(font).resolve() for font in soundfonts] or [default_soundfont()]
+    test_font = Path(test_soundfont).resolve() if test_soundfont else None
+    return fonts, test_font, [font_digest(font) for font in (*fonts, *([test_font] if test_font else []))]
+
+
+def render_all(
+    make: Make, recipes: Sequence[Planned], folder: Path, bytes_per_second: int, jobs: int | None, title: str | None
+) -> None:
+    """Make what is missing of the recipes in a folder.
+
+    Args:
+        make: renders a recipe into the folder and writes its `ID.json` last; other processes import it by its name.
+        recipes: all of them.
+        folder: made if it is not there.
+        bytes_per_second: of what is rendered, for the question whether the disk has room.
+        jobs: processes; none means one for each CPU.
+        title: of a bar; None for no bar.
+
+    Raises:
+        CorpusError: too little space or memory.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    missing = [recipe for recipe in recipes if not (folder / f"{recipe.id}.json").exists()]
+    needed = sum(recipe.seconds for recipe in missing) * bytes_per_second
+    if needed > (free := shutil.disk_usage(folder).free):
+        raise CorpusError(
+            f"{folder}: the corpus wants {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
+            "set TUTTI_DATA to a folder on another disk, or take a smaller size"
         )
+    jobs = max(min(jobs or os.cpu_count() or 1, len(missing)), 1)
+    with tqdm(total=len(missing), desc=title, unit="piece", disable=title is None) as bar:
+        for _ in _in_processes(make, missing, folder, jobs):
+            bar.update()
+
+
+def add_arguments(parser: argparse.ArgumentParser, sizes: Iterable[str]) -> None:
+    """What a command that builds asks for; see `build`."""
+    parser.add_argument("size", choices=list(sizes))
+    parser.add_argument("--sample-rate", type=int, default=22050, help="Hz (default: %(default)s)")
+    parser.add_argument("--root", help="folder for data (default: $TUTTI_DATA, or data)")
+    parser.add_argument("--soundfont", action="append", default=[], metavar="FILE", help="SF2 or SF3; may be repeated")
+    parser.add_argument("--test-soundfont", metavar="FILE", help="another one for the test split")
+    parser.add_argument("--jobs", type=int, help="processes (default: one per CPU)")
+
+
+def run(build: Callable[..., Built], options: argparse.Namespace) -> Built | int:
+    """What `build` makes of the options of `add_arguments`; otherwise an exit status, and the reason was printed."""
+    given = (options.size, options.sample_rate, options.root, options.soundfont, options.test_soundfont, options.jobs)
+    try:
+        return build(*given)
     except (CorpusError, CompositionError, RenderError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m common.corpus build SIZE`."""
+    parser = argparse.ArgumentParser(prog="python -m common.corpus", description="Render the embedded corpus.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verb = verbs.add_parser("build", help="render a corpus; what is already there is kept")
+    add_arguments(verb, SIZES)
+    corpus = run(build, parser.parse_args(argv))
+    if isinstance(corpus, int):
+        return corpus
     hours = sum(piece.seconds for piece in corpus.pieces()) / 3600
     print(f"{corpus.folder}: {len(corpus.pieces())} pieces, {hours:.2f} h")
     return 0

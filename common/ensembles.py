@@ -46,7 +46,7 @@ def ensemble(rng: np.random.Generator, song: Song, pool: Sequence[int]) -> tuple
     form = _form(rng, song, [draft.role for draft in drafts])
     for index, draft in enumerate(drafts):
         for start, end in _runs(form, index):
-            draft.events += _background(rng, song, draft, start, end)
+            draft.events += background(rng, song, draft, start, end)
     for passage in form:
         if passage.leader != NOBODY:
             events = _solo(rng, song, drafts[passage.leader], passage.start, passage.end)
@@ -160,7 +160,7 @@ def _solo(rng: np.random.Generator, song: Song, draft: Draft, start: float, end:
     return [(beat, length, pitch, velocity + 8) for beat, length, pitch, velocity in events]
 
 
-def _background(rng: np.random.Generator, song: Song, draft: Draft, start: float, end: float) -> list[Event]:
+def background(rng: np.random.Generator, song: Song, draft: Draft, start: float, end: float) -> list[Event]:
     """What a part plays while it does not lead; a melody instrument chooses anew every eight bars."""
     if draft.role == "drums":
         return grooves.groove(rng, start, end, song.bar, song.energy)

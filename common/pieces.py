@@ -22,6 +22,7 @@ from common.synth import SUNG, synthesise
 VERSION = 8  # raise it when the composer, the renderer or this file would make other pieces
 LOUDNESS = (-26.0, 3.5)  # dBFS of a stem while it plays, mean and deviation; a lead is not louder than others
 FULL_SCALE = 32767
+BLOCKS_PER_SECOND = 10  # in which it is seen whether a stem plays
 SYNTHESISED, SYNTHESISED_VOICES = 0.3, 0.8  # of the pitched parts and of voices, outside the test split
 
 
@@ -140,13 +141,18 @@ class Recipe:
         return (rng.random(len(parts)) < chance) & pitched & (self.split != "test")
 
 
+def blocks(stems: np.ndarray, sample_rate: int, depth_db: float = 40.0) -> tuple[np.ndarray, np.ndarray]:
+    """Power [track, block] in tenths of a second, and where a stem plays: within so many dB of its loudest block."""
+    hop = sample_rate // BLOCKS_PER_SECOND
+    cut = stems[:, : stems.shape[1] // hop * hop].reshape(len(stems), -1, hop)
+    power = np.mean(np.square(cut), axis=2)
+    return power, power > 10.0 ** (-depth_db / 10.0) * power.max(axis=1, keepdims=True)
+
+
 def levels(stems: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
     """Factors [track] that bring each stem to a drawn loudness while it plays, and the sum of all below full scale."""
-    hop = sample_rate // 10
-    blocks = stems[:, : stems.shape[1] // hop * hop].reshape(len(stems), -1, hop)
-    power = np.mean(np.square(blocks), axis=2)
-    playing = power > 1e-4 * power.max(axis=1, keepdims=True)
-    rms = np.sqrt(np.sum(power * playing, axis=1) / np.maximum(playing.sum(axis=1), 1))
+    power, plays = blocks(stems, sample_rate)
+    rms = np.sqrt(np.sum(power * plays, axis=1) / np.maximum(plays.sum(axis=1), 1))
     wanted = rng.normal(*LOUDNESS, len(stems))
     factors = np.where(rms > 0.0, 10.0 ** (wanted / 20.0) / np.maximum(rms, 1e-9), 1.0)
     return factors / max(float(np.abs(factors @ stems).max(initial=0.0)), 1.0)
