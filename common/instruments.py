@@ -3,6 +3,8 @@
 Programs count from 0. Everything that says "program" in this project means these numbers.
 """
 
+from collections.abc import Mapping, Sequence
+
 # General MIDI level 1, instrument patch map: sixteen families of eight programs. MT3's "MIDI class" is the family.
 FAMILIES = {
     "Piano": (
@@ -139,3 +141,60 @@ YOURMT3_CHANNELS = {
     "Singing": (100, 101),
     "Drums": (),
 }
+
+# The classes by which MT3 tells instruments apart (J. Gardner et al., ICLR 2022, table 3), and the two of sung melody and
+# chorus that YourMT3+ adds. A class is written as its first program. Programs from 96 on have no class.
+MT3_CLASSES = {
+    "Acoustic Piano": (0, 1, 3, 6, 7),
+    "Electric Piano": (2, 4, 5),
+    "Chromatic Percussion": tuple(range(8, 16)),
+    "Organ": tuple(range(16, 24)),
+    "Acoustic Guitar": (24, 25),
+    "Clean Electric Guitar": (26, 27, 28),
+    "Distorted Electric Guitar": (29, 30, 31),
+    "Acoustic Bass": (32, 35),
+    "Electric Bass": (33, 34, 36, 37, 38, 39),
+    "Violin": (40,),
+    "Viola": (41,),
+    "Cello": (42,),
+    "Contrabass": (43,),
+    "Orchestral Harp": (46,),
+    "Timpani": (47,),
+    "String Ensemble": (48, 49, 44, 45),
+    "Synth Strings": (50, 51),
+    "Choir and Voice": (52, 53, 54),
+    "Orchestra Hit": (55,),
+    "Trumpet": (56, 59),
+    "Trombone": (57,),
+    "Tuba": (58,),
+    "French Horn": (60,),
+    "Brass Section": (61, 62, 63),
+    "Soprano and Alto Sax": (64, 65),
+    "Tenor Sax": (66,),
+    "Baritone Sax": (67,),
+    "Oboe": (68,),
+    "English Horn": (69,),
+    "Bassoon": (70,),
+    "Clarinet": (71,),
+    "Pipe": (73, 72, 74, 75, 76, 77, 78, 79),
+    "Synth Lead": tuple(range(80, 88)),
+    "Synth Pad": tuple(range(88, 96)),
+    "Singing Melody": (100,),
+    "Singing Chorus": (101,),
+}
+
+# Drum keys that count as one instrument, the most typical first; 2, 22 and 26 are those of electronic kits. The nineteen
+# groups of YourMT3+, and the three that drum transcription is most often judged by.
+DRUM_GROUPS = {
+    "Kick": (36, 35), "Side Stick": (37, 2), "Snare": (38, 40), "Closed Hat": (42, 44, 22), "Open Hat": (46, 26),
+    "Low Floor Tom": (41,), "Floor Tom": (43,), "Low Tom": (45,), "Low-Mid Tom": (47,), "High-Mid Tom": (48,),
+    "High Tom": (50,), "Crash": (49, 57), "Splash": (55,), "China": (52,), "Ride": (51,), "Ride Bell": (53,),
+    "Ride 2": (59,), "Cowbell": (56,), "Vibraslap": (58,),
+}  # fmt: skip
+KICK_SNARE_HAT = {"Kick": (36, 35), "Snare": (38, 40), "Hi-Hat": (42, 44, 46, 22, 26)}
+
+
+def first_of_group(groups: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
+    """For each program or key 0..127 the first one of its group, -1 where it has none."""
+    first = {member: members[0] for members in groups.values() for member in members}
+    return tuple(first.get(number, -1) for number in range(128))
