@@ -46,7 +46,8 @@ class SegmentTask(LeadTask):
         truth = np.array([leads_in(window.lead, window.instrument, self.wanted) for window in windows])
         estimate = np.array([window.logits[0].argmax() for window in windows])
         songs = np.array([window.song.id for window in windows])
-        self.song_scores = {song: score(truth[songs == song], estimate[songs == song]) for song in np.unique(songs)}
         scores = score(truth, estimate)
+        by_song = {song: score(truth[songs == song], estimate[songs == song]) for song in np.unique(songs).tolist()}
+        self.song_scores = {name: {song: by_song[song][name] for song in by_song} for name in scores}
         self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
         return scores

@@ -1,9 +1,11 @@
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.scores import WriteScores
 from common.encoders import LogMelEncoder
 from lead_detection.baselines import SegmentHead
 from lead_detection.data import Batch
@@ -71,4 +73,19 @@ def test_scores_are_of_clips():
     scores = task.log_scores(windows, "val")
     assert scores == {"accuracy": 0.5, "lead_f1": 0.5, "macro_f1": 0.5}
     assert logged["val/lead_f1"] == 0.5
-    assert task.song_scores["b"]["accuracy"] == 0.5
+    # Of each song by itself: of a's two clips one is led and both are said to be; of b's one is led and none is said.
+    assert task.song_scores == {
+        "accuracy": {"a": 0.5, "b": 0.5},
+        "lead_f1": pytest.approx({"a": 2 / 3, "b": 0.0}),
+        "macro_f1": pytest.approx({"a": 1 / 3, "b": 1 / 3}),
+    }
+
+
+def test_song_scores_are_what_a_record_of_a_test_holds(tmp_path):
+    """The shape that `LeadTask` has, too."""
+    task, _ = make()
+    window = Window(SimpleNamespace(id="a"), 0, np.eye(2)[[1]], np.full(N_FRAMES, 2), np.array([VOCAL, GUITAR]))  # pyright: ignore
+    task.log_scores([window], "test")
+    path = tmp_path / "scores.json"
+    WriteScores(str(path)).on_test_end(SimpleNamespace(callback_metrics={}), task)
+    assert json.loads(path.read_text())["songs"]["lead_f1"] == {"a": 1.0}
