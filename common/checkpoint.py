@@ -89,14 +89,43 @@ def export_checkpoint(ckpt_path: str | Path, net_class: type[nn.Module], out: st
     Raises:
         CheckpointError: no such file, or not a training checkpoint of this network.
     """
+    name, init_args, tensors = read_training(ckpt_path)
+    save(out, rebuild(net_class, name, init_args, tensors, ckpt_path), init_args, **options)
+
+
+def read_training(path: str | Path) -> tuple[str, dict[str, Any], dict[str, torch.Tensor]]:
+    """Class name, arguments and tensors of the network of a training checkpoint.
+
+    Raises:
+        CheckpointError: no such file, or not a training checkpoint.
+    """
     try:
         # A checkpoint of ours holds plain types only. Lightning puts averaged weights, where there are any, into
         # `state_dict`, and the others elsewhere.
-        checkpoint = torch.load(ckpt_path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         config = checkpoint["hyper_parameters"]["net"]
         state = checkpoint["state_dict"]
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{ckpt_path}: not a training checkpoint ({error}); give the .ckpt of a run") from error
-    name, init_args = config["class_path"].rpartition(".")[2], config.get("init_args", {})
+        raise CheckpointError(f"{path}: not a training checkpoint ({error}); give the .ckpt of a run") from error
     tensors = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}
-    save(out, rebuild(net_class, name, init_args, tensors, ckpt_path), init_args, **options)
+    return config["class_path"].rpartition(".")[2], config.get("init_args", {}), tensors
+
+
+def load_weights(net: nn.Module, path: str | Path):
+    """Give a network the weights, averaged ones if there are any, of a file of the same network.
+
+    Args:
+        net: changed in place; all its tensors come from the file.
+        path: a training checkpoint (.ckpt), or a file written by `save` (.safetensors).
+
+    Raises:
+        CheckpointError: neither of them, or of another network.
+    """
+    kind = type(net)
+    source = load(kind, path)[0].state_dict() if Path(path).suffix == ".safetensors" else read_training(path)[2]
+    try:
+        net.load_state_dict(source)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path}: not the weights of this {kind.__name__} ({error}); give the network the same arguments"
+        ) from error
