@@ -2,14 +2,19 @@
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from common import checkpoint
 from common.features import fingerprint
-from diffusion_pir.diffusion import add_noise, sigma_to_timestep
+from diffusion_pir.diffusion import add_noise, log_snr_db, sigma_to_timestep
 from diffusion_pir.model import Denoiser
+
+WEIGHTS = Path(__file__).parent / "weights"
+CONTROLS = ("random", "mel")
 
 
 class Backbone(Protocol):
@@ -39,6 +44,10 @@ class Backbone(Protocol):
 
     def denoise(self, x0: Tensor, sigma: float, noise: Tensor) -> Any:
         """One step from x0 with noise of its shape, conditioned on nothing; what counts is what the taps hear."""
+        ...
+
+    def level(self, sigma: float) -> tuple[float, float]:
+        """What the network is told of this noise, in its own terms, and the signal-to-noise ratio in dB that it has."""
         ...
 
     def digest(self) -> str:
@@ -75,6 +84,10 @@ class DenoiserBackbone:
 
     def denoise(self, x0: Tensor, sigma: float, noise: Tensor) -> Tensor:
         return self.denoiser(*_noisy(x0, sigma, noise))
+
+    def level(self, sigma: float) -> tuple[float, float]:
+        t = int(sigma_to_timestep(sigma))
+        return t, float(log_snr_db(t))
 
     def digest(self) -> str:
         unet = {key: value for key, value in self.denoiser.unet.config.items() if not key.startswith("_")}
@@ -127,3 +140,36 @@ def random_weights(denoiser: Denoiser, seed: int = 0) -> Denoiser:
             if id(parameter) not in fresh:  # what no layer owns, such as the null prompt, keeps only its scale
                 nn.init.normal_(parameter, std=float(parameter.detach().std()))
     return control.to(next(denoiser.parameters()).device)
+
+
+def open_backbone(name: str, device: str = "cpu") -> Backbone:
+    """What is probed under a name.
+
+    Args:
+        name: weights that we ship ("small") or an exported .safetensors; "random:NAME" and "mel:NAME" for the controls
+            of such a network; "stable-audio:PATH" and "audioldm2:PATH" for pipelines of others.
+        device: to compute on.
+
+    Raises:
+        ValueError: there are no such weights, or not whole ones.
+    """
+    kind, _, rest = name.rpartition(":")
+    if kind in ("stable-audio", "audioldm2"):
+        # diffusers' pipelines take seconds to import: only whoever asks for one waits.
+        from diffusion_pir import foundation
+
+        load = foundation.StableAudioBackbone.load if kind == "stable-audio" else foundation.AudioLDM2Backbone.load
+        return load(rest, device)
+    path = Path(rest if rest.endswith(".safetensors") else WEIGHTS / f"{rest}.safetensors")
+    if kind not in ("", *CONTROLS) or not path.exists():
+        shipped = sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+        raise checkpoint.CheckpointError(
+            f"{name}: no such model; take {', '.join(shipped) or 'none that is shipped'}, the path of an exported "
+            ".safetensors, random:NAME or mel:NAME of these, stable-audio:FOLDER or audioldm2:FOLDER"
+        )
+    denoiser, _ = checkpoint.load(Denoiser, path, device)
+    if kind == "mel":
+        return MelStatistics(denoiser, f"mel:{path.stem}")
+    if kind == "random":
+        return DenoiserBackbone(random_weights(denoiser), f"random:{path.stem}")
+    return DenoiserBackbone(denoiser, path.stem)
