@@ -20,6 +20,8 @@ FOUND, GHOST, MISSED, TRUTH, INK = "#0072b2", "#d55e00", "#4d4d4d", "#b9d3e6", "
 CURVES = (FOUND, GHOST, "#009e73", "#cc79a7")
 PALETTE = colormaps["viridis"]
 BLACK_KEYS = (1, 3, 6, 8, 10)
+OCTAVES = (125, 500, 1000, 2000, 4000)  # Hz that are written beside a spectrogram
+RANGE = 9.2  # of its colours: 80 dB as natural logarithm of a magnitude
 MAX_WIDTH = 40.0  # inches; at 150 dots per inch no side of an hour's roll exceeds 6,000 pixels
 
 STYLE: dict[Any, Any] = {
@@ -157,6 +159,48 @@ def timeline(
     below.stairs(confidence, edges, color=INK, linewidth=0.8)
     below.set(ylim=(0, 1.05), ylabel="confidence")
     _time_axis(below, end)
+    return figure
+
+
+@rc_context(STYLE)
+def presence(
+    log_mel: np.ndarray,
+    hz: np.ndarray,
+    probabilities: np.ndarray,
+    edges: np.ndarray,
+    names: Sequence[str],
+    title: str = "",
+) -> Figure:
+    """What is heard when: a spectrogram, below it how probable each class is, and a line along the most probable.
+
+    Args:
+        log_mel: (bin, column) natural logarithms, low bins first, from 0 s to the last edge.
+        hz: (bin,) their frequencies, ascending.
+        probabilities: (class, segment) 0..1; where all are 0 there is no line.
+        edges: (segment + 1,) seconds, ascending.
+        names: of the classes.
+        title: in one line above.
+    """
+    end, n_classes = float(edges[-1]), len(names)
+    height = np.clip(0.22 * n_classes, 1.0, MAX_WIDTH)
+    figure = Figure(figsize=(np.clip(0.4 * end, 8.0, MAX_WIDTH), height + 2.6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.6, height])
+    top = float(log_mel.max(initial=0.0))
+    shade = {"cmap": PALETTE, "vmin": max(top - RANGE, float(log_mel.min(initial=top - RANGE))), "vmax": top}
+    above.imshow(log_mel, origin="lower", aspect="auto", extent=(0.0, end, -0.5, len(hz) - 0.5), **shade)
+    above.set_yticks(np.interp(OCTAVES, hz, np.arange(len(hz))), [f"{octave:g}" for octave in OCTAVES])
+    above.set(ylabel="Hz")
+    above.set_title(title, parse_math=False)
+    rows = np.arange(n_classes + 1) - 0.5
+    mesh = below.pcolormesh(edges, rows, probabilities, cmap=PALETTE, vmin=0.0, vmax=1.0)
+    first = np.where(probabilities.any(axis=0), probabilities.argmax(axis=0), np.nan)
+    below.stairs(first, edges, baseline=None, color="white", linewidth=2.4)
+    below.stairs(first, edges, baseline=None, color=GHOST, linewidth=1.2)
+    below.set(xlim=(0, end), ylim=(n_classes - 0.5, -0.5))
+    below.set_yticks(range(n_classes), names, parse_math=False)
+    below.tick_params(axis="y", length=0)
+    _time_axis(below, end)
+    figure.colorbar(mesh, ax=below, label="probability", pad=0.01, aspect=20).outline.set_visible(False)
     return figure
 
 

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from common.notes import Notes
-from common.plots import FOUND, GHOST, MAX_WIDTH, directions, learning_curve, piano_roll, timeline
+from common.plots import FOUND, GHOST, MAX_WIDTH, directions, learning_curve, piano_roll, presence, timeline
 
 TRUTH = Notes.build(
     onset=[0.0, 1.0, 2.0, 3.0, 0.5],
@@ -240,3 +240,27 @@ def test_long_songs_of_many_tracks_and_silent_ones_are_pictures_too():
     silent = timeline(np.zeros((2, 1)), ["a", "b"], np.array([0.0, 0.01]), np.array([-1]), np.ones(1))
     for figure in (long, silent):
         assert png(figure).startswith(b"\x89PNG")
+
+
+def test_presence_shows_each_class_over_time_and_a_line_along_the_most_probable():
+    probabilities = np.array([[0.9, 0.2, 0.0], [0.1, 0.7, 0.0]])
+    edges = np.array([0.0, 1.0, 2.5, 4.0])
+    figure = presence(np.zeros((4, 200)), np.array([100.0, 500, 2000, 4000]), probabilities, edges, ["$a", "b"], "$t$")
+    above, below = figure.axes[:2]
+    assert above.get_xlim() == below.get_xlim() == (0.0, 4.0)
+    assert above.images[0].get_extent() == [0.0, 4.0, -0.5, 3.5]
+    assert [text.get_text() for text in below.get_yticklabels()] == ["$a", "b"]
+    assert dict(zip([text.get_text() for text in above.get_yticklabels()], above.get_yticks(), strict=True))["500"] == 1
+    np.testing.assert_array_equal(below.collections[0].get_array(), probabilities)
+    values, drawn, _ = below.patches[-1].get_data()
+    np.testing.assert_array_equal(values, [0, 1, np.nan])
+    np.testing.assert_array_equal(drawn, edges)
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_presence_of_a_long_recording_and_of_a_moment_are_pictures_too():
+    hz = np.linspace(60, 7900, 128)
+    long = presence(np.random.default_rng(0).random((128, 4000)), hz, np.ones((11, 900)), np.arange(901), "x" * 11)
+    assert max(long.get_size_inches()) <= MAX_WIDTH
+    short = presence(np.full((128, 1), -11.5), hz, np.zeros((11, 1)), np.array([0.0, 1e-4]), "x" * 11)
+    assert png(short).startswith(b"\x89PNG")
