@@ -2,7 +2,8 @@
 
 v-diffusion on the cosine schedule: x_t = alpha x + beta eps, and the network tells v = alpha eps - beta x. The table of
 alpha and beta is that of diffusers' `DDPMScheduler(1000, "squaredcos_cap_v2", "v_prediction")`, which is within 0.008
-of sigma the process of audio-diffusion-pytorch that the paper builds on: alpha = cos(sigma pi/2), beta = sin(sigma pi/2).
+of sigma the process of audio-diffusion-pytorch that the paper builds on: alpha = cos(sigma pi/2) and beta =
+sin(sigma pi/2).
 """
 
 from collections.abc import Callable
@@ -101,7 +102,7 @@ def guided(
 
 
 def sampling_timesteps(steps: int, start: int = N_TIMESTEPS - 1) -> np.ndarray:
-    """The timesteps that `ddim` visits, from `start` down, evenly spaced ("trailing"): the last step ends without noise.
+    """The timesteps that `ddim` visits, evenly spaced from `start` down ("trailing"), before it ends without noise.
 
     Raises:
         ValueError: fewer than one step, or more than there are timesteps.

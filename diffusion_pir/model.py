@@ -12,7 +12,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from diffusion_pir.diffusion import Prompt
 from diffusion_pir.prompts import PromptTable
@@ -45,8 +45,8 @@ class Denoiser(nn.Module):
         prompts: PromptTable,
         patch: int = 1,
         n_bins: int = 128,
-        mean: float = -4.0,
-        std: float = 2.5,
+        mean: float = -0.3,
+        std: float = 1.9,
     ):
         super().__init__()
         if FRAME_MULTIPLE % patch or n_bins % patch:

@@ -1,4 +1,5 @@
 import math
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.diffusion_pir.patterns import INIT_ARGS, denoiser
 CONFIGS = Path(diffusion_pir.__file__).parent / "configs"
 
 
+@cache
 def on_meta(name: str, **options: Any) -> Denoiser:
     init_args = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["model"]["net"]["init_args"]
     with torch.device("meta"):
@@ -38,12 +40,16 @@ def test_the_networks_have_the_sizes_of_the_study():
 def tapped(net: Denoiser, n_frames: int) -> dict[str, tuple[int, ...]]:
     """Shapes of what the taps give for a picture, on the meta device."""
     shapes = {}
-    for name, path in net.taps.items():
+    hooks = [
         net.get_submodule(path).register_forward_hook(
             lambda module, given, out, name=name: shapes.update({name: tuple(out.shape[1:])})
         )
+        for name, path in net.taps.items()
+    ]
     with torch.device("meta"):
         assert net(torch.empty(1, 128, n_frames), torch.empty(1, dtype=torch.long)).shape == (1, 128, n_frames)
+    for hook in hooks:
+        hook.remove()
     return shapes
 
 
