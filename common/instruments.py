@@ -142,8 +142,8 @@ YOURMT3_CHANNELS = {
     "Drums": (),
 }
 
-# The classes by which MT3 tells instruments apart (J. Gardner et al., ICLR 2022, table 3), and the two of sung melody and
-# chorus that YourMT3+ adds. A class is written as its first program. Programs from 96 on have no class.
+# The classes by which MT3 tells instruments apart (J. Gardner et al., ICLR 2022, table 3), and the two of sung melody
+# and chorus that YourMT3+ adds. A class is written as its first program. Other programs from 96 on have no class.
 MT3_CLASSES = {
     "Acoustic Piano": (0, 1, 3, 6, 7),
     "Electric Piano": (2, 4, 5),
@@ -183,8 +183,8 @@ MT3_CLASSES = {
     "Singing Chorus": (101,),
 }
 
-# Drum keys that count as one instrument, the most typical first; 2, 22 and 26 are those of electronic kits. The nineteen
-# groups of YourMT3+, and the three that drum transcription is most often judged by.
+# Drum keys that count as one instrument, the most typical first; 2, 22 and 26 are those of electronic kits. The
+# nineteen groups of YourMT3+, and the three that drum transcription is most often judged by.
 DRUM_GROUPS = {
     "Kick": (36, 35), "Side Stick": (37, 2), "Snare": (38, 40), "Closed Hat": (42, 44, 22), "Open Hat": (46, 26),
     "Low Floor Tom": (41,), "Floor Tom": (43,), "Low Tom": (45,), "Low-Mid Tom": (47,), "High-Mid Tom": (48,),
@@ -194,7 +194,8 @@ DRUM_GROUPS = {
 KICK_SNARE_HAT = {"Kick": (36, 35), "Snare": (38, 40), "Hi-Hat": (42, 44, 46, 22, 26)}
 
 
-def first_of_group(groups: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
-    """For each program or key 0..127 the first one of its group, -1 where it has none."""
-    first = {member: members[0] for members in groups.values() for member in members}
-    return tuple(first.get(number, -1) for number in range(128))
+def first_of_group(groups: Mapping[str, Sequence[int]], others_stay: bool = False) -> tuple[int, ...]:
+    """For each program or key 0..127 the first one of its group; those of none are -1, or themselves."""
+    first = {number: number if others_stay else -1 for number in range(128)}
+    first |= {member: members[0] for members in groups.values() for member in members}
+    return tuple(first.values())

@@ -1,6 +1,5 @@
 """Which decoder channel writes a note, and as which program of its class."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +11,8 @@ from common.notes import Notes
 # those out before, or they count as sung.
 MELODY, CHORUS = 100, 101
 
-
-def _first_or_itself(groups: Mapping[str, Sequence[int]]) -> np.ndarray:
-    first = np.array(first_of_group(groups))
-    return np.where(first < 0, np.arange(128), first)
-
-
-WRITTEN_PROGRAM = _first_or_itself(MT3_CLASSES)  # (128,) by program
-WRITTEN_DRUM = _first_or_itself(DRUM_GROUPS)  # (128,) by key
+WRITTEN_PROGRAM = np.array(first_of_group(MT3_CLASSES, others_stay=True))  # (128,) by program
+WRITTEN_DRUM = np.array(first_of_group(DRUM_GROUPS, others_stay=True))  # (128,) by key
 
 
 @dataclass(frozen=True, eq=False)

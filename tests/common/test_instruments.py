@@ -10,16 +10,20 @@ import tinysoundfont
 from pretty_midi import constants
 
 from common.instruments import (
+    DRUM_GROUPS,
     DRUM_KEYS,
     FAMILIES,
     FAMILY_OF_PROGRAM,
     HELD_OUT_PROGRAMS,
     IRMAS,
+    KICK_SNARE_HAT,
+    MT3_CLASSES,
     PITCHED_PROGRAMS,
     PROGRAM_NAMES,
     RANGES,
     TRAIN_PROGRAMS,
     YOURMT3_CHANNELS,
+    first_of_group,
 )
 
 RATE = 44100
@@ -133,6 +137,30 @@ def test_yourmt3_joins_strings_and_ensemble_and_keeps_the_other_families():
         if channel in ("Singing", "Drums"):
             continue
         assert {FAMILY_OF_PROGRAM[program] for program in members} == set(channel.split(" + "))
+
+
+def test_mt3_has_34_classes_of_all_programs_to_95_and_each_lies_in_one_channel():
+    programs = [program for members in MT3_CLASSES.values() for program in members]
+    assert len(MT3_CLASSES) == 34 + 2
+    assert sorted(programs) == [*range(96), 100, 101]
+    for members in MT3_CLASSES.values():
+        assert sum(set(members) <= set(channel) for channel in YOURMT3_CHANNELS.values()) == 1
+
+
+def test_drum_groups_share_no_key_and_hold_the_kits_of_our_composer():
+    for groups, count in ((DRUM_GROUPS, 19), (KICK_SNARE_HAT, 3)):
+        keys = [key for members in groups.values() for key in members]
+        assert (len(groups), len(set(keys))) == (count, len(keys))
+    assert {DRUM_KEYS[name] for name in ("kick", "snare", "closed_hat", "crash", "ride")} <= set(
+        first_of_group(DRUM_GROUPS)
+    )
+
+
+def test_a_group_is_called_by_its_first_member():
+    groups = {"a": (5, 3), "b": (100,)}
+    assert [first_of_group(groups)[number] for number in (3, 5, 100, 4)] == [5, 5, 100, -1]
+    assert first_of_group(groups, others_stay=True)[4] == 4
+    assert len(first_of_group({})) == 128
 
 
 @pytest.fixture(scope="module")
