@@ -7,11 +7,12 @@ The paper gives hidden sizes and approximate totals of parameters; the construct
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool1d
+from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, gelu
 
 
 class Head(nn.Module):
@@ -162,7 +163,7 @@ class PlusHead(MapHead):
 
     def columns(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and attention of each column, (batch, column, class); what a picture over time is made of."""
-        columns = torch.nn.functional.gelu(self.reduce(self.feature_dropout(maps.mean(2).mT)))
+        columns = gelu(self.reduce(self.feature_dropout(maps.mean(2).mT)))
         columns = self.dropout(self.norm(columns + self.context(columns.mT).mT))
         return self.output(columns), self.attention(columns).softmax(1)
 
@@ -181,14 +182,13 @@ HEADS: dict[str, type[Head]] = {
 
 
 def concatenate(features: Sequence[Tensor]) -> Tensor:
-    """Features of several layers and noise levels as one, (batch, dim) or (batch, dim, column).
+    """Features of several layers and noise levels as one, (batch, dim), (batch, dim, column) or with rows as well.
 
-    Where layers have different numbers of columns, as pooled with "time", all get the fewest.
+    Where layers have different numbers of columns or rows, all get the fewest.
     """
-    if features[0].ndim == 2:
-        return torch.cat(list(features), 1)
-    fewest = min(part.shape[2] for part in features)
-    return torch.cat([adaptive_avg_pool1d(part.float(), fewest) for part in features], 1)
+    fewest = [min(sizes) for sizes in zip(*(part.shape[2:] for part in features), strict=True)]
+    pool: Any = {1: adaptive_avg_pool1d, 2: adaptive_avg_pool2d}.get(len(fewest))
+    return torch.cat([part if list(part.shape[2:]) == fewest else pool(part, fewest) for part in features], 1)
 
 
 def position_code(n_rows: int, n_columns: int, dim: int) -> Tensor:

@@ -94,6 +94,9 @@ def test_layers_of_different_rates_are_concatenated_at_the_lowest():
     both = concatenate([fast, slow])
     assert both.shape == (1, 5, 13)
     assert both[0, 0].tolist() == [0.5 + 2 * column for column in range(13)]
+    maps = concatenate([torch.randn(1, 2, 16, 13), torch.ones(1, 3, 32, 26)])
+    assert maps.shape == (1, 5, 16, 13)
+    assert (maps[:, 2:] == 1).all()
     assert concatenate([torch.zeros(4, 2), torch.ones(4, 1)]).tolist() == [[0.0, 0.0, 1.0]] * 4
 
 
