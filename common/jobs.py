@@ -1,10 +1,16 @@
 """What commands that work through recordings share: which file becomes which, what is told of each, and exit codes."""
 
+import signal
 import sys
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +24,7 @@ QUIET = 1e-2  # peak; -40 dBFS
 REFUSED, STOPPED = 2, 130  # exit codes; the second is what a shell says of Ctrl-C
 
 AnyJob = TypeVar("AnyJob")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -53,19 +60,33 @@ def plan_files(
     Raises:
         ValueError: many recordings would go into one file.
     """
-    jobs, refused = [], []
+    jobs: list[Job] = []
+    refused = []
     for path in paths:
         try:
             jobs += [Job(audio, _target(audio, path, out, suffix, named)) for audio in sound.find([path])]
         except sound.AudioError as error:
             refused.append(error)
-    uses = Counter(job.out for job in jobs)
-    if out is not None and uses[out] > 1:
+    jobs = list(dict.fromkeys(jobs))  # a recording may be named twice
+    if out is not None and out.suffix.lower() in named and len(jobs) > 1:
         raise ValueError(f"{out}: {len(jobs)} recordings cannot go into one {out.suffix} file; give -o a folder")
-    # song.wav and song.mp3 side by side keep their suffixes.
-    return [
-        replace(job, out=job.out.with_name(f"{job.audio.name}{suffix}")) if uses[job.out] > 1 else job for job in jobs
-    ], refused
+    return _told_apart(jobs, suffix), refused
+
+
+def _told_apart(jobs: list[Job], suffix: str) -> list[Job]:
+    """Jobs whose outputs had one name take longer ones, so that none is written over another."""
+    # song.wav and song.mp3 side by side keep their suffixes, a/song.wav and b/song.wav also their folders.
+    for name in (lambda audio: audio.name, lambda audio: f"{audio.resolve().parent.name}-{audio.name}"):
+        uses = Counter(job.out for job in jobs)
+        jobs = [
+            replace(job, out=job.out.with_name(f"{name(job.audio)}{suffix}")) if uses[job.out] > 1 else job
+            for job in jobs
+        ]
+    (out, n_uses), *_ = Counter(job.out for job in jobs).most_common(1) or [(None, 0)]
+    if n_uses > 1:
+        alike = " and ".join(str(job.audio) for job in jobs if job.out == out)
+        raise ValueError(f"{out}: would be written for {alike}; do one at a time, each with an -o of its own")
+    return jobs
 
 
 def _target(audio: Path, path: Path, out: Path | None, suffix: str, named: Sequence[str]) -> Path:
@@ -104,6 +125,48 @@ def attempt(work: Callable[[], Done], out: Path) -> Outcome:
     return replace(done, warnings=[*(str(warning.message) for warning in caught), *done.warnings])
 
 
+def in_processes(works: Sequence[Callable[[], Result]], n: int) -> Iterator[tuple[int, Result]]:
+    """Do works in n processes, which end at once when Ctrl-C is pressed or the iterator is closed.
+
+    Args:
+        works: to be pickled.
+        n: processes; not more than works.
+
+    Yields:
+        The place of each work and its result, in order of completion.
+
+    Raises:
+        ValueError: a process was killed by somebody else.
+    """
+    others = set(active_children())
+    # Spawned, not forked: a copy of a process with running threads may deadlock.
+    with ProcessPoolExecutor(n, mp_context=get_context("spawn")) as pool:
+        with _deaf_to_ctrl_c():
+            places = {pool.submit(work): place for place, work in enumerate(works)}
+        try:
+            for future in as_completed(places):
+                yield places[future], future.result()
+        except BrokenProcessPool as error:
+            raise ValueError("a process was killed, most likely for want of memory; take fewer --jobs") from error
+        except BaseException:
+            for process in set(active_children()) - others:
+                process.terminate()  # or all that waits in the pool would be done first
+            raise
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that are started here leave Ctrl-C to this one, which ends them, instead of telling where they were."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals, and may say what they do
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def run_all(
     outcomes: Callable[[Callable[[float], object]], Iterable[Outcome]], seconds: float, unit: str = "audio"
 ) -> int:
@@ -120,7 +183,8 @@ def run_all(
     refused = 0
     bar_format = f"{{l_bar}}{{bar}}| {{n:.0f}}/{{total:.0f}} s of {unit} [{{elapsed}}<{{remaining}}]"
     with tqdm(total=seconds, bar_format=bar_format, leave=False) as bar:
-        for outcome in outcomes(bar.update):
+        # Resampled blocks are rounded up, and headers err: tqdm warns of more than all.
+        for outcome in outcomes(lambda done: bar.update(min(done, seconds - bar.n))):
             if isinstance(outcome, Exception):
                 refused += 1
                 bar.write(str(outcome), file=sys.stderr)

@@ -4,16 +4,14 @@ import csv
 import json
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from common import audio as sound
-from common.jobs import Done, Job, Meter, Outcome, attempt, plan_files, run_all, seconds_of
+from common.jobs import Done, Job, Meter, Outcome, attempt, in_processes, plan_files, run_all, seconds_of
 from common.midi import write_midi
 from common.notes import Notes
 from common.storage import replacing
@@ -58,12 +56,10 @@ def outcomes(jobs: list[Job], options: Namespace, progress: Callable[[float], ob
         for job in jobs:
             yield attempt(partial(transcribe_file, job, options, model, progress), job.out)
         return
-    # Spawned, not forked: a copy of a process with running threads may deadlock.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(attempt, partial(transcribe_file, job, options), job.out): job for job in jobs}
-        for future in as_completed(waiting):
-            progress(seconds_of(waiting[future].audio))
-            yield future.result()
+    works = [partial(attempt, partial(transcribe_file, job, options), job.out) for job in jobs]
+    for place, outcome in in_processes(works, workers):
+        progress(seconds_of(jobs[place].audio))
+        yield outcome
 
 
 def transcribe_file(job: Job, options: Namespace, model: Model | None = None, progress=None) -> Done:

@@ -1,4 +1,10 @@
+import os
+import signal
+import subprocess
+import sys
+import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +39,27 @@ def test_recordings_of_one_name_keep_their_suffixes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     touch(Path("in/a.wav"), Path("in/a.flac"), Path("in/b.wav"))
     assert planned([Path("in")], Path("out")) == {"out/a.wav.notes.csv", "out/a.flac.notes.csv", "out/b.notes.csv"}
+
+
+def test_recordings_of_one_name_from_several_folders_keep_these(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(Path("one/a.wav"), Path("two/a.wav"), Path("two/b.wav"))
+    expected = {"out/one-a.wav.notes.csv", "out/two-a.wav.notes.csv", "out/b.notes.csv"}
+    assert planned([Path("one"), Path("two")], Path("out")) == expected
+    assert planned([Path("one/a.wav"), Path("two/a.wav"), Path("two/b.wav")], Path("out")) == expected
+
+
+def test_a_recording_that_is_named_twice_is_done_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(Path("in/a.wav"))
+    assert planned([Path("in"), Path("in/a.wav"), Path("in")], Path("out")) == {"out/a.notes.csv"}
+
+
+def test_what_would_be_written_over_another_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(Path("one/in/a.wav"), Path("two/in/a.wav"))
+    with pytest.raises(ValueError, match=r"one/in/a.wav and two/in/a.wav; do one at a time"):
+        jobs.plan_files([Path("one/in"), Path("two/in")], Path("out"), ".csv", (".csv",))
 
 
 def test_many_recordings_do_not_go_into_one_file(tmp_path):
@@ -80,6 +107,68 @@ def test_each_job_is_told_in_a_line_and_a_bad_one_does_not_stop_the_others(capfd
         "out.csv: cannot be written (Permission denied); choose another place with -o",
     ]
     assert jobs.run_all(outcomes(lambda: Done("a: done", [])), 1.0) == 0
+
+
+def test_more_seconds_than_were_announced_are_no_trouble(capfd):
+    def outcomes(progress):
+        for _ in range(20):
+            progress(1.0)
+            time.sleep(0.01)  # so that the bar is drawn
+        yield Done("a: done", [])
+
+    assert jobs.run_all(outcomes, 3.3) == 0
+    assert "Warning" not in capfd.readouterr().err
+
+
+def nap_and_write(path: Path) -> int:
+    time.sleep(0.5)
+    path.touch()
+    return os.getpid()
+
+
+def test_works_are_done_in_processes(tmp_path):
+    paths = [tmp_path / name for name in "abc"]
+    results = dict(jobs.in_processes([partial(nap_and_write, path) for path in paths], 2))
+    assert sorted(results) == [0, 1, 2]
+    assert os.getpid() not in results.values()
+    assert all(path.exists() for path in paths)
+
+
+def test_ctrl_c_ends_all_processes_at_once_in_a_line(tmp_path):
+    """What waits is not done, and no process says where it was."""
+    program = f"""
+import sys
+from functools import partial
+from pathlib import Path
+from common.jobs import guarded, in_processes
+from tests.common.test_jobs import nap_and_write
+if __name__ == "__main__":
+    works = [partial(nap_and_write, Path({str(tmp_path)!r}) / str(i)) for i in range(40)]
+    sys.exit(guarded(lambda: len([print(place, flush=True) for place, _ in in_processes(works, 2)])))
+"""
+    (tmp_path / "program.py").write_text(program)
+    root = Path(__file__).parents[2]
+    running = subprocess.Popen(
+        [sys.executable, tmp_path / "program.py"],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout
+    assert running.stdout.readline()
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all processes
+    _, error = running.communicate(timeout=60)
+    assert running.returncode == jobs.STOPPED
+    assert error == "stopped; what is written is whole\n"
+    assert len(list(tmp_path.glob("[0-9]*"))) < 10
+
+
+def test_a_process_that_is_killed_is_told():
+    with pytest.raises(ValueError, match="fewer --jobs"):
+        list(jobs.in_processes([os.getpid, partial(os._exit, 9)], 1))
 
 
 @pytest.mark.parametrize(
