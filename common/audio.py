@@ -184,6 +184,30 @@ def windows(blocks: Iterable[np.ndarray], length: int, context: int) -> Iterator
         held, first = [joined[..., low - first :]], low
 
 
+def stretches(
+    pieces: Iterable[np.ndarray], starts: Iterable[int], length: int, fill: float = 0.0
+) -> Iterator[np.ndarray]:
+    """Cuts a signal into stretches of one length that begin where they are wanted; they may overlap or leave gaps.
+
+    Args:
+        pieces: consecutive parts [..., time] of the signal, however cut, at least one; samples, or frames of a picture.
+        starts: where the stretches begin, ascending, each at or before the end of the signal.
+        length: of each; where the signal ends before, `fill` follows.
+        fill: what silence is.
+    """
+    pieces = iter(pieces)
+    held, first = next(pieces), 0  # `held` begins at `first`
+    for start in starts:
+        parts, end = [held], first + held.shape[-1]
+        while end < start + length and (piece := next(pieces, None)) is not None:
+            parts.append(piece)
+            end += piece.shape[-1]
+        held, first = np.concatenate(parts, axis=-1)[..., start - first :], start
+        stretch = held[..., :length]
+        around = [(0, 0)] * (stretch.ndim - 1)
+        yield np.pad(stretch, [*around, (0, length - stretch.shape[-1])], constant_values=fill)
+
+
 def overlap_add(chunks: Iterable[tuple[int, np.ndarray]], n_frames: int, fade: int) -> np.ndarray:
     """Joins predictions for overlapping windows: a frame that several cover gets their weighted mean.
 

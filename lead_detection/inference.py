@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from common import audio as sound
 from common.frames import FrameGrid
 from lead_detection.decode import CrossFade, DecodeSettings, decode
 from lead_detection.folders import StemsError, check_count, find_stems, instrument_ids, track_names
@@ -148,7 +149,9 @@ def hear(
 
     def windows() -> Iterator[tuple[int, np.ndarray]]:
         pieces = stems.pieces(grid.sample_rate)
-        for start, audio in _windows(pieces, starts, model.net.n_samples(n_window), grid.hop_length):
+        firsts = [start * grid.hop_length for start in starts]
+        cuts = sound.stretches(pieces, firsts, model.net.n_samples(n_window))
+        for start, audio in zip(starts, cuts, strict=True):
             levels[start : start + n_window] = _levels(audio[:-1], n_window, grid.hop_length)
             yield start, audio * gains
 
@@ -266,20 +269,6 @@ def _source(name: str, audio: Audio, sample_rate: int) -> Source:
 def _as_array(audio: Any) -> np.ndarray:
     # A tensor is told by what it can do: asking torch for its class would import it.
     return audio.detach().cpu().numpy() if hasattr(audio, "detach") else np.asarray(audio)
-
-
-def _windows(
-    pieces: Iterable[np.ndarray], starts: Sequence[int], n_samples: int, hop_length: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Cuts a signal (row, time) that comes in pieces into windows that begin at these frames, silence after its end."""
-    pieces = iter(pieces)
-    held, first = next(pieces), 0  # `held` begins at sample `first`
-    for start in starts:
-        held, first = held[:, start * hop_length - first :], start * hop_length
-        while held.shape[1] < n_samples and (piece := next(pieces, None)) is not None:
-            held = np.concatenate([held, piece], axis=1)
-        window = held[:, :n_samples]
-        yield start, np.pad(window, ((0, 0), (0, n_samples - window.shape[1])))
 
 
 def _batches(windows: Iterator[tuple[int, np.ndarray]], size: int) -> Iterator[list[tuple[int, np.ndarray]]]:

@@ -90,6 +90,22 @@ def test_the_import_is_light():
     assert out.stdout.strip() == "set()"
 
 
+@settings(deadline=None)
+@given(
+    starts=st.lists(st.integers(0, 50), min_size=1, max_size=8).map(sorted),
+    cuts=st.lists(st.integers(0, 50), max_size=6).map(sorted),
+    length=st.integers(1, 60),
+    shape=st.sampled_from([(), (3,)]),
+)
+def test_stretches_are_parts_of_the_signal_and_silence_after_it(starts, cuts, length, shape):
+    signal = np.random.default_rng(0).random((*shape, 50))
+    found = list(audio.stretches(np.split(signal, cuts, axis=-1), starts, length, fill=-1.0))
+    followed = np.concatenate([signal, np.full((*shape, length), -1.0)], axis=-1)
+    assert len(found) == len(starts)
+    for start, stretch in zip(starts, found, strict=True):
+        np.testing.assert_array_equal(stretch, followed[..., start : start + length])
+
+
 def test_overlap_add_cross_fades_linearly():
     chunks = [(0, np.full(6, 1.0)), (4, np.full(6, 4.0))]
     # Two frames overlap: weights 2/3 and 1/3, then 1/3 and 2/3.
