@@ -22,13 +22,14 @@ from benchmarks.harness import goal, pin_threads, save
 from common.encoders import LogMelEncoder
 from common.evaluation.labels import accuracy, null_scores
 from common.loading import make_budget_loader
+from common.schedules import warmup_cosine
 from lead_detection.clips import Augmentation, Norm
 from lead_detection.data import RandomClips, Shape, Windows, collate
 from lead_detection.heads import AttentionHead, PointerHead
 from lead_detection.inference import Model, detect
 from lead_detection.loss import cross_entropy
 from lead_detection.model import LeadDetector
-from lead_detection.optimizer import parameter_groups, warmup_cosine
+from lead_detection.optimizer import parameter_groups
 from lead_detection.streams import Source, Stems
 from lead_detection.synthetic import SyntheticSettings, synthetic_songs
 from lead_detection.validation import told

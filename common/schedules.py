@@ -2,6 +2,16 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+def with_warmup(optimizer: Optimizer, warmup: int, total: int) -> dict[str, Any]:
+    """What a Task's `configure_optimizers` returns for a rate that follows `warmup_cosine` from step to step."""
+    schedule = LambdaLR(optimizer, warmup_cosine(warmup, total))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def warmup_cosine(warmup: int, total: int, floor: float = 0.01) -> Callable[[int], float]:

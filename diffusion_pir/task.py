@@ -8,11 +8,10 @@ import lightning as L
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from common.checkpoint import load_weights
 from common.cli import log_figure
-from common.schedules import warmup_cosine
+from common.schedules import with_warmup
 from diffusion_pir.averaging import RunningAverage
 from diffusion_pir.data import Batch
 from diffusion_pir.diffusion import add_noise, ddim, sigma_to_timestep, stratified_timesteps, velocity
@@ -140,5 +139,4 @@ class DiffusionTask(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.net.parameters())
-        factor = warmup_cosine(self.warmup, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+        return with_warmup(optimizer, self.warmup, int(self.trainer.estimated_stepping_batches))

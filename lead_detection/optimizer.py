@@ -1,8 +1,6 @@
-"""Which part of a network learns how fast: parameter groups by name, and the course of the learning rate."""
+"""Which part of a network learns how fast: parameter groups by name."""
 
-import math
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -71,19 +69,3 @@ def without_decay(net: nn.Module) -> set[str]:
         for name, parameter in module.named_parameters(recurse=False)
         if parameter.ndim < 2 or isinstance(module, nn.Embedding)
     }
-
-
-def warmup_cosine(warmup: int, total: int, floor: float = 0.01) -> Callable[[int], float]:
-    """Factor of the learning rate of each step: a line up over `warmup` steps, then a cosine down to `floor`.
-
-    A factor, and no lowest rate, so that slow groups fall as far as fast ones.
-    """
-    warmup = min(warmup, max(total // 10, 1))
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return floor + (1.0 - floor) * step / warmup
-        progress = min((step - warmup) / max(total - warmup, 1), 1.0)
-        return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * progress))
-
-    return factor

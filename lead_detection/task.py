@@ -10,15 +10,16 @@ import numpy as np
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import distributed, nn
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from common.cli import log_figure
 from common.loading import rank_and_world
+from common.schedules import with_warmup
 from common.storage import replacing
 from lead_detection.data import Batch
 from lead_detection.decode import DecodeSettings
 from lead_detection.loss import cross_entropy, instrument_target
-from lead_detection.optimizer import Groups, parameter_groups, warmup_cosine
+from lead_detection.optimizer import Groups, parameter_groups
 from lead_detection.validation import Window, choose_settings, label, picture, score, song_scores, told
 
 
@@ -173,5 +174,4 @@ class LeadTask(L.LightningModule):
             if self.plateau_state:
                 self.plateau.load_state_dict(self.plateau_state)
             return optimizer
-        factor = warmup_cosine(self.warmup, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+        return with_warmup(optimizer, self.warmup, int(self.trainer.estimated_stepping_batches))

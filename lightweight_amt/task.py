@@ -9,11 +9,11 @@ import lightning as L
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from common.cli import log_figure
 from common.frames import FrameGrid
 from common.plots import piano_roll
+from common.schedules import with_warmup
 from common.storage import replacing
 from lightweight_amt.data import Batch
 from lightweight_amt.decode import DecodeSettings, decode
@@ -136,16 +136,6 @@ class AMTTask(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.settings = DecodeSettings(**checkpoint["decode"])
 
-    def configure_optimizers(self):
-        return warmup_cosine(self.optimizer(self.net.parameters()), self.trainer, self.warmup)
-
-
-def warmup_cosine(optimizer: torch.optim.Optimizer, trainer: L.Trainer, warmup: int) -> Any:
-    """What `configure_optimizers` returns: the rate rises over `warmup` steps, then a cosine leads to a hundredth."""
-    total = int(trainer.estimated_stepping_batches)
-    warmup = min(warmup, max(total // 10, 1))
-    rise = LinearLR(optimizer, start_factor=0.01, total_iters=warmup)
-    lr = optimizer.param_groups[0]["lr"]
-    fall = CosineAnnealingLR(optimizer, T_max=max(total - warmup, 1), eta_min=lr / 100)
-    schedule = SequentialLR(optimizer, [rise, fall], milestones=[warmup])
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(self.net.parameters())
+        return with_warmup(optimizer, self.warmup, int(self.trainer.estimated_stepping_batches))

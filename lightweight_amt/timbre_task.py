@@ -9,10 +9,10 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
 
 from common.notes import Notes
+from common.schedules import with_warmup
 from lightweight_amt.contrastive import affinity_mse, info_nce, sample_balanced
 from lightweight_amt.decode import DecodeSettings
 from lightweight_amt.evaluate import Clip
-from lightweight_amt.task import warmup_cosine
 from lightweight_amt.timbre import load_branch, note_vectors
 from lightweight_amt.timbre_data import TimbreBatch
 from lightweight_amt.timbre_scores import purities, track_f1
@@ -149,5 +149,6 @@ class TimbreTask(L.LightningModule):
         means = {name: float(np.mean([row[name] for row in rows])) if rows else 0.0 for name in SCORES}
         self.log_dict({f"{stage}/{name}": mean for name, mean in means.items()}, prog_bar=True)
 
-    def configure_optimizers(self):
-        return warmup_cosine(self.optimizer(self.net.parameters()), self.trainer, self.warmup)
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(self.net.parameters())
+        return with_warmup(optimizer, self.warmup, int(self.trainer.estimated_stepping_batches))

@@ -1,10 +1,8 @@
-import math
-
 import pytest
 import torch
 from torch import nn
 
-from lead_detection.optimizer import GroupError, parameter_groups, warmup_cosine
+from lead_detection.optimizer import GroupError, parameter_groups
 
 
 class Net(nn.Module):
@@ -59,16 +57,3 @@ def test_a_parameter_without_a_group_is_named():
 def test_a_group_that_fits_nothing_is_named():
     with pytest.warns(UserWarning, match=r"head\.atention"):
         parameter_groups(Net(), GROUPS | {"head.atention": {}})
-
-
-def test_the_rate_rises_and_falls():
-    factor = warmup_cosine(100, 2000)
-    assert factor(0) == pytest.approx(0.01)
-    assert factor(50) == pytest.approx(0.505)
-    assert factor(100) == 1.0
-    assert factor(1050) == pytest.approx(0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi / 2)))
-    assert factor(2000) == factor(9999) == pytest.approx(0.01)
-
-
-def test_a_short_run_warms_up_for_a_tenth_of_it():
-    assert warmup_cosine(200, 50)(5) == 1.0
