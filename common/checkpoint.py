@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,8 +42,15 @@ def save(path: str | Path, net: nn.Module, init_args: dict, *, dtype: torch.dtyp
         save_file(tensors, temporary, {key: json.dumps(value) for key, value in metadata.items()})
 
 
-def load(net_class: type[Net], path: str | Path, device: str | torch.device = "cpu") -> tuple[Net, dict[str, Any]]:
+def load(
+    net_class: type[Net] | Sequence[type[Net]], path: str | Path, device: str | torch.device = "cpu"
+) -> tuple[Net, dict[str, Any]]:
     """The network of a file written by `save`, in evaluation mode, and the extra values stored with it.
+
+    Args:
+        net_class: what it is, or all that it may be.
+        path: of the file.
+        device: for the network.
 
     Raises:
         CheckpointError: the file is missing, damaged or a pickle, or holds another network.
@@ -59,7 +67,9 @@ def load(net_class: type[Net], path: str | Path, device: str | torch.device = "c
             f"{path}: damaged, or not written by common.checkpoint.save; copy it again, or export the training "
             "checkpoint (.ckpt) with common.checkpoint.export_checkpoint"
         ) from error
-    return rebuild(net_class, name, init_args, tensors, path).to(device).eval(), extra
+    kinds = [net_class] if isinstance(net_class, type) else net_class
+    kind = next((kind for kind in kinds if kind.__name__ == name), kinds[0])
+    return rebuild(kind, name, init_args, tensors, path).to(device).eval(), extra
 
 
 def rebuild(net_class: type[Net], name: str, init_args: dict, tensors: dict[str, torch.Tensor], path) -> Net:

@@ -55,6 +55,11 @@ def test_round_trip_is_exact(net, path):
     assert torch.equal(loaded.window, net.window)
 
 
+def test_the_file_says_which_of_several_networks_it_is(path):
+    loaded, _ = load([Other, Net], path)
+    assert type(loaded) is Net
+
+
 def test_half_precision_halves_the_tensors_and_rounds_once(net, path, tmp_path):
     half = tmp_path / "half.safetensors"
     save(half, net, {"width": 5}, dtype=torch.float16)
