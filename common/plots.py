@@ -80,8 +80,7 @@ def directions(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Seque
     for axes, (title, (vectors, groups)) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
-        centred = vectors - vectors.mean(axis=0) if len(vectors) else vectors
-        points = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T if len(vectors) > 1 else centred[:, :2]
+        points = _plane(vectors)
         for i, colour in enumerate(_colours(len(names))):
             drawn = points[groups == i]
             axes.scatter(*drawn.T, s=12, color=colour, alpha=0.7, linewidths=0, label=names[i])
@@ -90,6 +89,16 @@ def directions(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Seque
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
     return figure
+
+
+def _plane(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (point, dim) in their two principal components, (point, 2); zero where there are fewer."""
+    points = np.zeros((len(vectors), 2))
+    if len(vectors) > 1:
+        centred = vectors - vectors.mean(axis=0)
+        components = np.linalg.svd(centred, full_matrices=False)[2][:2]
+        points[:, : len(components)] = centred @ components.T
+    return points
 
 
 @rc_context(STYLE)

@@ -191,6 +191,13 @@ def test_directions_are_points_in_the_plane_where_they_differ_most():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("shape", [(0, 12), (0, 1), (1, 12), (2, 12), (3, 1)])
+def test_few_directions_are_a_picture_too(shape):
+    vectors = np.random.default_rng(0).normal(size=shape)
+    figure = directions({"few": (vectors, np.zeros(len(vectors), int))}, ["a"])
+    assert [len(collection.get_offsets()) for collection in figure.axes[0].collections] == [len(vectors)]
+
+
 EDGES, LEADERS = np.array([0.0, 2.0, 3.0, 7.0, 8.0]), np.array([1, -1, 0, 1])
 
 

@@ -79,6 +79,15 @@ def test_instruments_get_a_track_each(song, tmp_path):
     assert {file.name for file in (tmp_path / "two").iterdir()} == {"two.mid", "two.png", "two.timbre.png"}
 
 
+def test_silence_has_all_outputs_too(song, tmp_path):
+    path, out = song("silence.wav", np.zeros(RATE)), tmp_path / "out"
+    options = ("--json", "--csv", "--plot", "--sonify", "--instruments", "auto", "--pitch-bends")
+    assert transcribe(path, "-o", out, *options) == 0
+    assert json.loads((out / "silence.json").read_text())["notes"] == []
+    suffixes = ("csv", "json", "mid", "png", "sonified.wav", "timbre.png")
+    assert {file.name for file in out.iterdir()} == {f"silence.{suffix}" for suffix in suffixes}
+
+
 @pytest.mark.parametrize("number", ["0", "16", "some"])
 def test_a_number_of_instruments_that_cannot_be_is_refused(number, song, capsys):
     with pytest.raises(SystemExit) as stop:
