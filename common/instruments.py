@@ -124,6 +124,12 @@ IRMAS = {
     "voi": (52, 53, 54),
 }
 
+# Class -> the instrument's name, as users and text encoders read it.
+IRMAS_NAMES = {
+    "cel": "cello", "cla": "clarinet", "flu": "flute", "gac": "acoustic guitar", "gel": "electric guitar",
+    "org": "organ", "pia": "piano", "sax": "saxophone", "tru": "trumpet", "vio": "violin", "voi": "voice",
+}  # fmt: skip
+
 # The thirteen decoder channels of YourMT3+, in their order -> programs. Sung melody and chorus are its programs 100 and
 # 101; drums have a flag and no program; programs 96-99 and 102-127 have no channel.
 YOURMT3_CHANNELS = {

@@ -16,6 +16,7 @@ from common.instruments import (
     FAMILY_OF_PROGRAM,
     HELD_OUT_PROGRAMS,
     IRMAS,
+    IRMAS_NAMES,
     KICK_SNARE_HAT,
     MT3_CLASSES,
     PITCHED_PROGRAMS,
@@ -108,6 +109,9 @@ def test_held_out_and_training_programs_share_every_family_but_the_synthesisers(
 
 def test_irmas_has_eleven_disjoint_classes_in_the_published_order():
     assert list(IRMAS) == ["cel", "cla", "flu", "gac", "gel", "org", "pia", "sax", "tru", "vio", "voi"]
+    assert list(IRMAS_NAMES) == list(IRMAS)
+    guitars = {"gac": "acoustic guitar", "gel": "electric guitar"}
+    assert all(name.startswith(code) or name == guitars[code] for code, name in IRMAS_NAMES.items())
     programs = [program for members in IRMAS.values() for program in members]
     assert len(set(programs)) == len(programs)
     assert [PROGRAM_NAMES[members[0]] for members in IRMAS.values()] == [
