@@ -25,13 +25,16 @@ from common.corpus import (
     run,
 )
 from common.instruments import IRMAS
-from common.pieces import FULL_SCALE, content_hash
-from common.scenes import VERSION, SceneRecipe, make_scene
+from common.pieces import BLOCKS_PER_SECOND, FULL_SCALE, content_hash
+from common.render import default_soundfont
+from common.scenes import VERSION, SceneRecipe, all_at_once, make_scene, mix, record
 from common.storage import replacing
 
 CLASSES = tuple(IRMAS)
 CLIP_SECONDS = 3.0
 EXCERPT_SECONDS = (5.0, 20.0)
+SWITCHING_SEED = 3_000_000
+FADE = 0.05  # seconds
 LABEL_COUNTS = (0.43, 0.44, 0.13)  # share of the test excerpts with one, two, three labels, as in IRMAS
 
 
@@ -163,6 +166,38 @@ def label_sets(rng: np.random.Generator, count: int) -> list[tuple[str, ...]]:
         used[chosen] += 1
         sets.append(tuple(CLASSES[i] for i in np.sort(chosen)))
     return sets
+
+
+def switching_clip(
+    first: str,
+    second: str,
+    seed: int,
+    seconds: float = 7.0,
+    sample_rate: int = 22050,
+    soundfont: str | Path | None = None,
+) -> np.ndarray:
+    """float32 [time]: until the middle one class is predominant, from there on another; whoever else plays goes on.
+
+    Args:
+        first: class of the first half.
+        second: of the second half, another one.
+        seed: of the clip; none of the sets has it.
+        seconds: length.
+        sample_rate: of the clip.
+        soundfont: SF2 or SF3 file; none means the default one.
+    """
+    font = Path(soundfont or default_soundfont()).resolve()
+    recipe = SceneRecipe(
+        "test", "excerpt", seed, (first, second), seconds, 1, False, sample_rate, font_digest(font), font
+    )
+    rng = np.random.default_rng((SWITCHING_SEED, seed))
+    take = record(recipe, rng, all_at_once)
+    (start,) = take.starts
+    time = np.arange(take.stems.shape[1]) / sample_rate - start / BLOCKS_PER_SECOND
+    later = np.clip((time - seconds / 2.0) / FADE + 0.5, 0.0, 1.0).astype(np.float32)
+    take.stems[0] *= 1.0 - later
+    take.stems[1] *= later
+    return mix(rng, take, start, recipe)[0]
 
 
 def build(

@@ -5,7 +5,7 @@ drawn relative to the predominant ones, and what happens to recordings happens t
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -46,6 +46,9 @@ DRUMS = 0.5  # how often there are any
 DRUMS_BELOW = (3.0, 15.0)  # dB
 LABELLED_WITHIN = 6.0  # dB of one another
 BACKING = {"bass": 0.28, "comping": 0.22, "pad": 0.1, "labelled": 0.4}  # what a distractor is, how often
+
+
+Form = Callable[[np.random.Generator, Song, int], list[tuple[float, float, int]]]
 
 
 @dataclass(frozen=True)
@@ -137,13 +140,19 @@ def make_scene(recipe: SceneRecipe, folder: Path) -> Path:
     return path
 
 
-def record(recipe: SceneRecipe, rng: np.random.Generator) -> Take:
-    """Compose and play until there are clips in which all predominant players are heard."""
+def record(recipe: SceneRecipe, rng: np.random.Generator, form: Form | None = None) -> Take:
+    """Compose and play until there are clips in which all predominant players are heard.
+
+    Args:
+        recipe: of the scene.
+        rng: draws all of it.
+        form: says who has the tune when; `turns` by default.
+    """
+    form = form or turns
     players = cast(rng, recipe.labels, recipe.unseen)
     for _ in range(ATTEMPTS):
         song = draw_song(rng, recipe.seconds)
-        form = turns(rng, song, len(recipe.labels))
-        stems = perform(rng, song, players, form, recipe)
+        stems = perform(rng, song, players, form(rng, song, len(recipe.labels)), recipe)
         if starts := choose_starts(rng, stems[: len(recipe.labels)], recipe):
             return Take(players, stems, starts)
     raise RuntimeError(f"{recipe.id}: no clip with all of {', '.join(recipe.labels)} in {ATTEMPTS} attempts")
@@ -191,6 +200,11 @@ def _one_of(rng: np.random.Generator, numbers: Sequence[int]) -> int:
 
 
 # What they play.
+
+
+def all_at_once(rng: np.random.Generator, song: Song, n_leads: int) -> list[tuple[float, float, int]]:
+    """As `turns`, but everybody has the tune throughout."""
+    return [(0.0, song.end, lead) for lead in range(n_leads)]
 
 
 def turns(rng: np.random.Generator, song: Song, n_leads: int) -> list[tuple[float, float, int]]:
