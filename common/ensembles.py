@@ -19,6 +19,8 @@ from common.phrases import BLOCKS, Song, accompany, bass_line, figure, line
 from common.scores import VOICES
 
 SINGERS = 10  # times as often as any other program the first melody is a voice's
+FEWEST = 3  # parts that play
+SHORT = 30.0  # seconds, the longest passage of a leader: a piece that is shorter may be all one
 PAUSE = 2.0  # seconds; a leader who is silent for longer does not lead
 LIVELY = 1.8  # notes a second of a lead, at least
 NOBODY = -1
@@ -41,6 +43,14 @@ class Passage:
 
 def ensemble(rng: np.random.Generator, song: Song, pool: Sequence[int]) -> tuple[list[Draft], list[Span]]:
     """The parts of a piece, and who leads when."""
+    drafts, plan = _write(rng, song, pool)
+    # Who rests throughout has no part in the score, and in one passage that may be nearly all.
+    while song.seconds < SHORT and sum(bool(draft.events) for draft in drafts) < FEWEST:
+        drafts, plan = _write(rng, song, pool)
+    return drafts, plan
+
+
+def _write(rng: np.random.Generator, song: Song, pool: Sequence[int]) -> tuple[list[Draft], list[Span]]:
     drafts = _cast(rng, pool)
     plan: list[Span] = []
     form = _form(rng, song, [draft.role for draft in drafts])

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from common.composer import compose
+from common.corpus import FIRST_SEED, SIZES
 from common.ensembles import NOBODY, PAUSE, Passage, _led, _runs
-from common.instruments import TRAIN_PROGRAMS
+from common.instruments import HELD_OUT_PROGRAMS, TRAIN_PROGRAMS
 from common.scores import Score
 
 TIMES = np.arange(0.5, 59.5, 0.25)
@@ -49,6 +50,24 @@ def variety(score: Score, reach: float = 2.5) -> np.ndarray:
 def test_three_to_eight_play(scores):
     sizes = Counter(len(score.parts) for score in scores)
     assert set(sizes) == {3, 4, 5, 6, 7, 8}
+
+
+@pytest.mark.parametrize("seconds", [4.0, SIZES["lead-tiny"].seconds])
+def test_three_to_eight_play_in_a_short_piece_too(seconds):
+    """Of which a solo without accompaniment may be all."""
+    sizes = {len(compose(seed, "ensemble", seconds, TRAIN_PROGRAMS).parts) for seed in range(60)}
+    sizes |= {len(compose(FIRST_SEED["test"] + i, "ensemble", seconds, HELD_OUT_PROGRAMS).parts) for i in range(30)}
+    assert sizes == {3, 4, 5, 6, 7, 8}
+
+
+@pytest.mark.parametrize(
+    ("seed", "parts"),
+    [(FIRST_SEED["test"], [(57, 3343), (308, 15814), (116, 8206), (184, 6320)]), (395, [(82, 5926), (119, 7130)])],
+)
+def test_pieces_of_the_lead_corpus_are_what_they_were(seed, parts):
+    """Their ids do not tell by which composer: who changes them has to raise pieces.VERSION. 395 has but two parts."""
+    score = compose(seed, "ensemble", SIZES["lead"].seconds, TRAIN_PROGRAMS)
+    assert [(len(part.notes), part.notes.pitch.sum()) for part in score.parts] == parts
 
 
 def test_all_kinds_of_parts_lead_and_none_is_the_one_that_does(scores):

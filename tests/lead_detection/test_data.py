@@ -202,7 +202,7 @@ def test_the_corpus_as_clips_on_the_clock_of_a_network(lead_corpus, name):
             assert batch["lead"].shape[1] == n_frames
             assert batch["audio"].isfinite().all()
             assert len(batch["audio"]) + len(batch["mixture"]) <= 20
-    assert [len(data.datasets[split]) for split in ("validation", "test")] == [2 * 7, 3 * 7]
+    assert [len(data.datasets[split]) for split in ("validation", "test")] == [2 * 9, 3 * 9]
 
 
 def test_no_song_or_composition_is_in_two_splits(lead_corpus):

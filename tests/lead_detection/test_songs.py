@@ -3,6 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from common.corpus import SIZES
 from lead_detection import taxonomy
 from lead_detection.songs import IGNORE, embedded_songs, mixture_peak, rasterise, stem_peaks
 from tests.lead_detection.orchestra import Orchestra, Unreadable
@@ -46,7 +47,8 @@ def test_pieces_of_the_corpus_are_songs(lead_corpus):
         tracks = song.multitrack()
         assert len(song.instruments) == len(tracks.stems) == len(song.piece.parts)
         assert tracks.lead == song.lead
-        assert song.annotated == ((0.0, 8.0),)
+        assert len(song.instruments) >= 3
+        assert song.annotated == ((0.0, SIZES["lead-tiny"].seconds),)
         assert song.mixture is None
         for instrument, part in zip(song.instruments, song.piece.parts, strict=True):
             assert (taxonomy.VOCABULARY.name(instrument) == "drum") == part.is_drum
