@@ -53,7 +53,7 @@ def load(
         device: for the network.
 
     Raises:
-        CheckpointError: the file is missing, damaged or a pickle, or holds another network.
+        CheckpointError: the file is missing, damaged or a pickle, or holds another network, or there is no such device.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -69,7 +69,12 @@ def load(
         ) from error
     kinds = [net_class] if isinstance(net_class, type) else net_class
     kind = next((kind for kind in kinds if kind.__name__ == name), kinds[0])
-    return rebuild(kind, name, init_args, tensors, path).to(device).eval(), extra
+    net = rebuild(kind, name, init_args, tensors, path)
+    try:
+        return net.to(device).eval(), extra
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
+        problem = str(error).splitlines()[0]
+        raise CheckpointError(f"device {device}: cannot be used here ({problem}); take cpu") from error
 
 
 def rebuild(net_class: type[Net], name: str, init_args: dict, tensors: dict[str, torch.Tensor], path) -> Net:

@@ -66,14 +66,20 @@ class Model(Protocol):
         ...
 
 
-def _session(path: Path) -> tuple[Any, dict[str, Any]]:
-    """A graph in ONNX Runtime, and the card that came with it."""
+def _session(path: Path, told: str) -> tuple[Any, dict[str, Any]]:
+    """A graph in ONNX Runtime and its card, which tells `told` if the graph is the one that is wanted."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return session, json.loads(session.get_modelmeta().custom_metadata_map["tutti"])
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        card = json.loads(session.get_modelmeta().custom_metadata_map["tutti"])
+        card[told]
+    except Exception as error:  # those of ONNX Runtime have no class in common
+        problem = str(error).splitlines()[0]
+        raise ValueError(f"{path}: not a graph that `export` wrote for this ({problem}); export it again") from error
+    return session, card
 
 
 def velocity_rule(card: dict[str, Any]) -> VelocityRule | None:
@@ -90,7 +96,7 @@ class OnnxModel:
     """The exported graph in ONNX Runtime, constant-Q transform included, and perhaps that of the timbre branch."""
 
     def __init__(self, path: Path, timbre: Path | None = None):
-        self.session, card = _session(path)
+        self.session, card = _session(path, "sample_rate")
         self.name = card["name"]
         self.grid = FrameGrid(card["sample_rate"], card["hop_length"])
         self.context = card["context"]
@@ -101,7 +107,7 @@ class OnnxModel:
         self.names = [output.name for output in self.session.get_outputs()]
         self.outputs = [name for name in self.names if name != "log_energy"]
         self.tells_energy = "log_energy" in self.names
-        self.timbre, card = _session(timbre) if timbre else (None, {})
+        self.timbre, card = _session(timbre, "rule") if timbre else (None, {})
         self.rule = StopRule(**card["rule"]) if timbre else STOP_RULE
 
     def __call__(self, audio: np.ndarray, frames: slice = ALL) -> Activations:
@@ -157,7 +163,7 @@ def load(model: str | Path = "base", device: str = "cpu", timbre: bool = False) 
         timbre: also the branch that tells instruments apart: the file of the same name in the folder `timbre` beside.
 
     Raises:
-        ValueError: there is no such model.
+        ValueError: there is no such model or device, or the file is something else.
     """
     path = Path(model)
     if not path.suffix:

@@ -114,6 +114,12 @@ def test_files_that_are_no_checkpoints_are_refused_by_name(path, net, tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "abacus"])
+def test_a_device_that_is_not_there_is_told(path, device):
+    with pytest.raises(CheckpointError, match=f"device {device}: cannot be used here .*; take cpu"):
+        load(Net, path, device)
+
+
 def test_another_network_is_refused(path):
     with pytest.raises(CheckpointError, match="holds a Net, not a Other"):
         load(Other, path)

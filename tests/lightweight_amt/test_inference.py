@@ -76,6 +76,18 @@ def test_an_array_needs_its_rate_and_a_model_its_name(graphs):
         transcribe(music(1.0), RATE, model="large")
 
 
+def test_what_is_no_graph_of_ours_is_refused(graph_files, tmp_path):
+    (tmp_path / "text.onnx").write_text("no graph")
+    for path in (tmp_path / "text.onnx", inference.WEIGHTS / "timbre" / "base.onnx"):
+        with pytest.raises(ValueError, match=rf"{path.name}: not a graph that `export` wrote .*; export it again"):
+            inference.load(path)
+    (tmp_path / "timbre").mkdir()
+    for folder in (tmp_path, tmp_path / "timbre"):
+        (folder / "same.onnx").write_bytes(graph_files["ours"].read_bytes())
+    with pytest.raises(ValueError, match=r"same.onnx: not a graph .*rule"):
+        inference.load(tmp_path / "same.onnx", timbre=True)
+
+
 def test_bends_are_told_beside_the_same_notes(graphs):
     audio = music(3.0)
     notes, bends = transcribe(audio, RATE, model=graphs["ours"], pitch_bends=True)
