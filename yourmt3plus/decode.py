@@ -83,10 +83,11 @@ def read(tokens: np.ndarray, n_ticks: int) -> tuple[np.ndarray, Repairs]:
     Returns:
         (event,) EVENT in order of segment, channel and place in the row; what was repaired.
     """
-    n_segments, n_channels, n_tokens = tokens.shape
+    n_segments, n_channels, _ = tokens.shape
     ended = np.maximum.accumulate(tokens == EOS, axis=2)
-    row, _ = np.nonzero((~ended & (tokens != PAD)).reshape(-1, n_tokens))
-    token = tokens[~ended & (tokens != PAD)]
+    live = ~ended & (tokens != PAD)
+    segment, channel, _ = np.nonzero(live)
+    row, token = segment * n_channels + channel, tokens[live]
     value = VALUES[token]
     is_a = {name: (token >= ids.start) & (token < ids.stop) for name, ids in IDS.items()}
 
@@ -109,7 +110,7 @@ def read(tokens: np.ndarray, n_ticks: int) -> tuple[np.ndarray, Repairs]:
 
     kept = wanted & in_time
     events = np.empty(np.count_nonzero(kept), EVENT)
-    events["segment"], events["channel"] = np.divmod(row[kept], n_channels)
+    events["segment"], events["channel"] = segment[kept], channel[kept]
     events["tick"] = np.where(tied, 0, tick)[kept]
     events["kind"] = np.select([tied, hit, starts], [TIED, HIT, START], END)[kept]
     events["program"] = np.where(hit, 0, value[program_at])[kept]

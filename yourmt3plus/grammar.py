@@ -42,7 +42,7 @@ class Place(NamedTuple):
             in_order = complete or GROUP[self.last] < GROUP.get(kind, -1)
             may = dict.fromkeys(GROUP, in_order) | {"EOS": complete}
             may["pitch"] &= self.has_program and self.velocity != ""
-            may["drum"] &= self.velocity == "on" and self.last != "program"
+            may["drum"] &= self.velocity == "on"
         if not may.get(kind, False):
             return None
         if kind == "EOS":
