@@ -12,10 +12,11 @@ RUNS ?= runs
 .PHONY: help setup setup-bench doctor demo transcribe corpus train-amt train-amt-nano train-timbre export-amt eval-amt \
         train-amt-smoke ablate-amt ablate-timbre bench-cqt bench-transcribe bench-metrics bench-reading bench-cluster \
         bench-separation bench-note-level train-lead eval-lead ablate-lead baseline-lead detect-lead prepare-lead export-lead bench-lead \
-        test check format lock clean
+        train-diffusion train-han sweep-diffusion-noise sweep-diffusion-layer sweep-diffusion-head sweep-diffusion-grid \
+        recognise generate eval-diffusion export-diffusion bench-diffusion test check format lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-22s %s\n", $$1, $$2}'
 
 $(READY): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -97,6 +98,35 @@ prepare-lead: setup  ## MEDLEYDB=audio ANNOTATIONS=clone METADATA=clone OUT=cach
 
 bench-lead: setup  ## lead detection: ragged batches against padded ones, speed and memory of training and detection
 	@$(PY) -m benchmarks.speed.lead $(ARGS)
+
+train-diffusion: setup  ## train a diffusion model of log-mels (of the size of the paper, bf16 on a GPU), logged to W&B
+	@$(PY) -m diffusion_pir fit $(ARGS)
+
+train-han: setup  ## train the convolutional network that the paper compares with
+	@$(PY) -m diffusion_pir fit-han $(ARGS)
+
+sweep-diffusion-noise sweep-diffusion-layer sweep-diffusion-head sweep-diffusion-grid: sweep-diffusion-%: setup
+	@$(PY) -m diffusion_pir sweep benchmarks/sweeps/diffusion-$*.yaml $(ARGS)
+
+sweep-diffusion-noise:  ## probe a trained diffusion model at every noise level; TINY=1: a sketch in two minutes
+sweep-diffusion-layer:  ## the same for every layer
+sweep-diffusion-head:  ## the same for every kind of head
+sweep-diffusion-grid:  ## noise x layer x head x seed, all of them
+
+recognise: setup  ## AUDIO="song.wav folder" OUT=folder: which instruments are heard above all, and when
+	@$(PY) -m diffusion_pir recognise $(AUDIO) $(if $(OUT),-o $(OUT)) $(ARGS)
+
+generate: setup  ## PROMPT="saxophone, piano" OUT=folder: two seconds of them
+	@$(PY) -m diffusion_pir generate "$(PROMPT)" $(if $(OUT),-o $(OUT)) $(ARGS)
+
+eval-diffusion: setup  ## score the shipped diffusion model's heads against the paper's recipe and the controls
+	@$(PY) -m benchmarks.diffusion $(ARGS)
+
+export-diffusion: setup  ## CKPT=run.ckpt NAME=small: checkpoint to safetensors
+	@$(PY) -m diffusion_pir export $(CKPT) --name $(or $(NAME),small) $(ARGS)
+
+bench-diffusion: setup  ## what stopping at a layer and taking all layers at once save
+	@$(PY) -m benchmarks.speed.diffusion $(ARGS)
 
 bench-cqt: setup-bench  ## constant-Q transform against librosa and nnAudio
 	@$(PY) -m benchmarks.speed.cqt $(ARGS)
