@@ -19,6 +19,7 @@ from lightweight_amt.commands import SETTINGS
 from lightweight_amt.inference import Model, Transcription, activations, load
 from lightweight_amt.sonify import sonify
 
+SONIFIED = ".sonified.wav"  # beside the recording, the plain suffix would be the recording's own
 COLUMNS = ("onset", "offset", "pitch", "velocity", "track", "confidence")
 
 
@@ -30,6 +31,8 @@ def plan(options: Namespace) -> tuple[list[Job], list[sound.AudioError]]:
     """
     open_transcription(open_model(options), options)
     found, refused = plan_files(options.audio, options.out, ".mid", (".mid", ".midi"))
+    # What --sonify has left in a folder is no recording, unless it is named.
+    found = [job for job in found if not job.audio.name.endswith(SONIFIED) or job.audio in options.audio]
     return [job for job in found if not (options.skip_existing and job.out.exists())], refused
 
 
@@ -81,8 +84,7 @@ def transcribe_file(job: Job, options: Namespace, model: Model | None = None, pr
         if transcription.directions is not None:
             write_directions(job.out.with_suffix(".timbre.png"), notes, transcription.directions)
     if options.sonify:
-        # Beside the recording, the plain name would be the recording's own.
-        write_sonification(job.out.with_name(f"{job.out.stem}.sonified.wav"), notes, job.audio, rate)
+        write_sonification(job.out.with_name(f"{job.out.stem}{SONIFIED}"), notes, job.audio, rate)
     names = None if options.instruments is None else {i: f"instrument {i + 1}" for i in set(notes.track.tolist())}
     write_midi(job.out, notes, names=names, bends=bends)  # last: its presence says that the job is done
     doubts = list(meter.doubts())

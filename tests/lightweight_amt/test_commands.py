@@ -121,6 +121,15 @@ def test_nothing_is_written_over_the_recording(song, model):
     assert path.read_bytes() == before
 
 
+def test_sonifications_in_a_folder_are_no_recordings(song, tmp_path, model):
+    song("in/song.wav")
+    for _ in range(2):
+        assert transcribe(tmp_path / "in", "--model", model, "--sonify") == 0
+        assert {path.name for path in (tmp_path / "in").iterdir()} == {"song.wav", "song.mid", "song.sonified.wav"}
+    assert transcribe(tmp_path / "in" / "song.sonified.wav", "--model", model) == 0
+    assert (tmp_path / "in" / "song.sonified.mid").exists()
+
+
 def test_an_empty_folder_does_not_stop_the_others(song, tmp_path, model, capfd):
     (tmp_path / "empty").mkdir()
     path = song("good.wav")
