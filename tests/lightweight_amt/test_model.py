@@ -84,9 +84,16 @@ def test_folding_keeps_what_the_dilated_convolution_of_the_paper_computes():
     dilated = torch.nn.Conv2d(4, 2, (25, 3), dilation=(3, 1), padding=(36, 1))
     dense = torch.nn.Conv2d(4, 2, (25, 3), padding=(12, 1))
     dense.load_state_dict(dilated.state_dict())
-    x = torch.randn(1, 4, 252, 9)
+    x = torch.randn(1, 4, 252, 9, requires_grad=True)
+    whole = dilated(x)
     thirds = torch.stack([dense(x[:, :, third::3]) for third in range(3)], dim=3).reshape(1, 2, 252, 9)
-    assert torch.allclose(dilated(x), thirds, atol=1e-5)
+    assert torch.allclose(whole, thirds, atol=1e-5)
+    direction = torch.randn(1, 2, 252, 9)
+    theirs, ours = (
+        torch.autograd.grad(y, [x, *net.parameters()], direction) for y, net in ((whole, dilated), (thirds, dense))
+    )
+    for their, our in zip(theirs, ours, strict=True):
+        assert torch.allclose(their, our, rtol=1e-5, atol=1e-5 * their.abs().max().item())
 
 
 @pytest.mark.parametrize("options", [{"level": "louder"}, {"padding": "reflect"}])
