@@ -25,7 +25,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    with _locked(temporary):
+    with locked(temporary):
         try:
             yield temporary
             os.replace(temporary, path)
@@ -46,7 +46,7 @@ def sweep(folder: str | Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """An empty file that is locked until the end of the block; writers may open it again, but not put another there."""
     if fcntl is None:
         yield

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from common import predominance
 from common.instruments import IRMAS
 from common.loading import ResumableLoader, make_loader
+from diffusion_pir.front_ends import FRONT_ENDS
 from diffusion_pir.melstore import SPLITS, MelStore, multi_hot, write_store
 from diffusion_pir.sources import predominance_sources
 from diffusion_pir.windows import LABELLED_WITHIN, MIX_RANGE, cut, louder, mix, window_starts
@@ -112,6 +113,7 @@ def predominance_store(
     soundfonts: Sequence[str] = (),
     test_soundfont: str | None = None,
     jobs: int | None = 1,
+    front_end: str = "vocoder",
 ) -> MelStore:
     """The predominance set of the embedded corpus as a store, both made on first use.
 
@@ -121,9 +123,11 @@ def predominance_store(
         soundfonts: SF2 files to render it with, each scene with one of them; none means the one that is installed.
         test_soundfont: another one for its test excerpts.
         jobs: processes.
+        front_end: one of `front_ends.FRONT_ENDS`.
     """
     corpus = predominance.build(size, root=root, soundfonts=soundfonts, test_soundfont=test_soundfont, jobs=jobs)
-    return write_store(corpus.folder / "log_mel", predominance_sources(corpus), tuple(IRMAS))
+    folder = corpus.folder / ("log_mel" if front_end == "vocoder" else f"log_mel_{front_end}")
+    return write_store(folder, predominance_sources(corpus), tuple(IRMAS), front_end)
 
 
 class PIRData(L.LightningDataModule):
@@ -135,7 +139,8 @@ class PIRData(L.LightningDataModule):
         test_soundfont: another one for its test excerpts.
         root: folder of the corpora.
         stores: folders of prepared data (`python -m diffusion_pir prepare`).
-        frames: of a window, 50 a second.
+        front_end: "vocoder", or "han" for the network that the paper compares with.
+        frames: of a window; the front-ends have 50 and 43 a second.
         hop: frames from one window to the next in validation and test; null takes `frames`.
         gain_db: range of the random change of level in training.
         mixing: how often two training clips sound at once.
@@ -151,6 +156,7 @@ class PIRData(L.LightningDataModule):
         test_soundfont: str | None = None,
         root: str | None = None,
         stores: list[str] | None = None,
+        front_end: str = "vocoder",
         frames: int = 100,
         hop: int | None = None,
         gain_db: tuple[float, float] = (-12.0, 0.0),
@@ -167,6 +173,7 @@ class PIRData(L.LightningDataModule):
         self.test_soundfont = test_soundfont
         self.root = root
         self.stores = stores
+        self.front_end = front_end
         self.frames = frames
         self.hop = hop or frames
         self.gain_db = gain_db
@@ -181,7 +188,7 @@ class PIRData(L.LightningDataModule):
 
     def _corpus_store(self) -> MelStore:
         return predominance_store(
-            self.corpus or "", self.root, self.soundfonts or (), self.test_soundfont, jobs=os.cpu_count()
+            self.corpus or "", self.root, self.soundfonts or (), self.test_soundfont, os.cpu_count(), self.front_end
         )
 
     def open_stores(self) -> list[MelStore]:
@@ -193,6 +200,11 @@ class PIRData(L.LightningDataModule):
         opened = self.open_stores()
         self.classes = opened[0].classes
         for store in opened:
+            if store.front_end != FRONT_ENDS[self.front_end].told:
+                raise ValueError(
+                    f"{store.folder}: holds {store.front_end}, and data.front_end is {self.front_end}; "
+                    "prepare it with the same --front-end"
+                )
             if store.classes != self.classes:
                 raise ValueError(
                     f"{store.folder}: its classes are {', '.join(store.classes)}, those of {opened[0].folder} are "
