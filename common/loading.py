@@ -34,6 +34,16 @@ def rank_and_world() -> tuple[int, int]:
     return (distributed.get_rank(), distributed.get_world_size()) if initialised else (0, 1)
 
 
+def gathered(items: dict[int, Any]) -> dict[int, Any]:
+    """What all processes together have, by index."""
+    n_processes = rank_and_world()[1]
+    if n_processes == 1:
+        return items
+    parts: list[Any] = [None] * n_processes
+    distributed.all_gather_object(parts, items)
+    return {index: item for part in parts for index, item in part.items()}
+
+
 class EpochSampler(Sampler[tuple[int, int]]):
     """The keys (epoch, index) of one epoch, shared out among the processes of distributed training.
 

@@ -9,11 +9,11 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from torch import distributed, nn
+from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from common.cli import log_figure
-from common.loading import rank_and_world
+from common.loading import gathered
 from common.schedules import with_warmup
 from common.storage import replacing
 from lead_detection.data import Batch
@@ -140,13 +140,8 @@ class LeadTask(L.LightningModule):
     def collect(self, loader: Any) -> list[Window]:
         """The windows that all processes have heard in this epoch, in the order of the songs."""
         keys = [index for batch in loader.sampler for _, index in batch]
-        heard = dict(zip(keys, self.heard, strict=False))  # a sanity check does not hear all
+        heard = gathered(dict(zip(keys, self.heard, strict=False)))  # a sanity check does not hear all
         self.heard = []
-        n_processes = rank_and_world()[1]
-        if n_processes > 1:
-            parts: list[Any] = [None] * n_processes
-            distributed.all_gather_object(parts, heard)
-            heard = {index: window for part in parts for index, window in part.items()}
         places, hop_length = loader.dataset.dataset.windows, self.net.grid.hop_length
         return [Window(places[i][0], places[i][1] // hop_length, *heard[i]) for i in sorted(heard)]
 
