@@ -1,13 +1,11 @@
 """The figures of a sweep, drawn from its CSV alone.
 
-A row of the CSV is one fit: which model's features at which noise level and layer, which head and seed, what its
-validation chose, and what the test set says. `COLUMNS` says the rest. Whatever is chosen here, such as the noise level
-at which layers are compared, is chosen by validation.
+Whatever is chosen here, such as the noise level at which layers are compared, is chosen by validation.
 """
 
-import csv
+import argparse
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,95 +16,10 @@ from matplotlib.figure import Figure
 
 from common.plots import CURVES, INK, PALETTE, STYLE
 from common.storage import replacing
+from diffusion_pir.fits import F1, SETTINGS, SUPPORT, Cell, FitsError, Row, choose, over_seeds, pinned, read_rows
+from diffusion_pir.tracking import log_report, tracked
 
-# A role is "model", "control" (what learned nothing of sound) or "floor" (what has no noise level). A cell is empty
-# where there is no choice, as for the layer of what is no network.
-# agg is how windows become an excerpt; the threshold is chosen with it on validation. "oracle_micro" is the best that
-# any threshold would have had on the test set: a bound for comparison with papers that chose theirs there, no result.
-TEXT = ("role", "model", "train_set", "test_set", "layer", "head", "agg")
-NUMBERS = (
-    "sigma", "t", "log_snr_db", "seed", "draws", "threshold", "val_micro", "micro", "macro", "lrap", "map",
-    "oracle_threshold", "oracle_micro", "params", "seconds",
-)  # fmt: skip
-CELL = ("model", "train_set", "sigma", "layer", "head")  # what seeds are averaged over
-COLUMNS = (*TEXT, *NUMBERS)
 GREYS, DOTS = ("#333333", "#777777", "#aaaaaa"), (":", "-.", (0, (5, 1)))  # of floors
-F1, SUPPORT = "f1_", "n_"  # and the name of a class: its F, and in how many excerpts of the test set it is
-Row = Mapping[str, Any]
-
-
-class ReportError(ValueError):
-    """A file that is no table of a sweep."""
-
-
-def write_rows(path: str | Path, rows: Sequence[Row]) -> None:
-    """Write fits as CSV; classes follow the fixed columns, and what a fit does not have stays empty."""
-    names = [*COLUMNS, *dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)]
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: "" if value is None else value for name, value in row.items()} for row in rows)
-
-
-def read_rows(path: str | Path) -> list[dict[str, Any]]:
-    """The fits of a CSV: numbers as float, and None where a cell is empty.
-
-    Raises:
-        ReportError: a column is missing, a number is none, or there is no row.
-    """
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ReportError(f"{path}: cannot be read ({error}); make it with python -m diffusion_pir sweep") from error
-    if missing := [name for name in COLUMNS if not rows or name not in rows[0]]:
-        reason = f"has no column {missing[0]}" if rows else "has no rows"
-        raise ReportError(f"{path}: {reason}; make it with python -m diffusion_pir sweep")
-    try:
-        return [{name: value if name in TEXT else number(value) for name, value in row.items()} for row in rows]
-    except ValueError as error:
-        raise ReportError(f"{path}: {error}; make it with python -m diffusion_pir sweep") from error
-
-
-def number(text: str) -> float | None:
-    return float(text) if text else None
-
-
-# Choosing and averaging
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell of the grid, over seeds: mean and deviation of a score (0 of one seed)."""
-
-    mean: float
-    deviation: float
-    row: Row  # the first of them
-
-
-def over_seeds(rows: Iterable[Row], score: str) -> dict[tuple, Cell]:
-    """Mean and deviation of a score for each cell of the grid."""
-    groups: dict[tuple, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row[name] for name in CELL), []).append(row)
-    cells = {}
-    for key, group in groups.items():
-        values = np.array([row[score] for row in group])
-        cells[key] = Cell(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0, group[0])
-    return cells
-
-
-def choose(rows: Iterable[Row]) -> Row:
-    """The cell that validation likes best, among those of models that have a single noise level."""
-    cells = over_seeds((row for row in rows if row["role"] == "model" and row["sigma"] is not None), "val_micro")
-    if not cells:
-        raise ReportError("there is no fit of a model at a noise level: nothing to compare; sweep a model first")
-    return max(cells.values(), key=lambda cell: cell.mean).row
-
-
-def pinned(rows: Iterable[Row], **wanted: Any) -> list[Row]:
-    """Rows with these values; what has no choice of it, and is empty there, passes."""
-    return [row for row in rows if all(row[name] in (value, None, "") for name, value in wanted.items())]
 
 
 def classes_of(rows: Sequence[Row]) -> list[str]:
@@ -127,12 +40,10 @@ def looks(rows: Iterable[Row]) -> dict[str, dict[str, Any]]:
     return styles | {model: {"color": GREYS[i % 3], "linestyle": DOTS[i % 3]} for i, model in enumerate(floors)}
 
 
-# Figures
-
-
 def figures(rows: Sequence[Row]) -> dict[str, Figure]:
     """All figures by name; layers and heads are compared at the cell that validation chose."""
     best = choose(rows)
+    rows = pinned(rows, **{name: best[name] for name in SETTINGS})
     sigma, layer, head = best["sigma"], best["layer"], best["head"]
     pictures = {
         "noise": noise_curve(pinned(rows, layer=layer, head=head)),
@@ -297,3 +208,47 @@ def _legend(figure: Figure) -> None:
         text: handle for axes in figure.axes for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4)
+
+
+# The command
+
+
+def make_report(folder: Path, out: Path | None = None) -> list[Path]:
+    """Draw the figures of a sweep's folder, or of a CSV, and tell W&B.
+
+    Args:
+        folder: with fits.csv, or the CSV itself.
+        out: folder of the pictures; `figures` beside the CSV by default.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        FitsError: see `read_rows`.
+    """
+    path = folder / "fits.csv" if folder.is_dir() else folder
+    rows = read_rows(path)
+    drawn = {}
+    for name, figure in figures(rows).items():
+        drawn[name] = (out or path.parent / "figures") / f"{name}.png"
+        with replacing(drawn[name]) as temporary:
+            figure.savefig(temporary)
+    with tracked(path.parent, path.parent.name, "report", {"rows": len(rows)}) as run:
+        log_report(run, rows, drawn, path)
+    return list(drawn.values())
+
+
+def report_command(args: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m diffusion_pir report", description="Draw the figures of a sweep from its CSV alone."
+    )
+    parser.add_argument("sweep", type=Path, help="folder of a sweep (runs/diffusion_pir/NAME), or its CSV")
+    parser.add_argument("-o", "--out", type=Path, help="folder for the pictures (default: figures, beside the CSV)")
+    options = parser.parse_args(args)
+    try:
+        for path in make_report(options.sweep, options.out):
+            print(path)
+    except FitsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from matplotlib import colors
 
-from diffusion_pir.report import COLUMNS, ReportError, choose, figures, noise_curve, over_seeds, read_rows, write_rows
+from diffusion_pir.fits import COLUMNS, FitsError, choose, over_seeds, read_rows, write_rows
+from diffusion_pir.report import figures, noise_curve
 
 CLASSES = {"cel": 3, "voi": 40, "pia": 12}  # and how many test excerpts have them
 SIGMAS = {0.0: 43.8, 0.1: 15.3, 0.5: -0.1, 0.9: -16.2}  # and their ratio in dB
@@ -14,8 +15,18 @@ SIGMAS = {0.0: 43.8, 0.1: 15.3, 0.5: -0.1, 0.9: -16.2}  # and their ratio in dB
 def fit(role, model, sigma, layer, head, seed, micro, **changed):
     row = dict.fromkeys(COLUMNS)
     row |= {"role": role, "model": model, "layer": layer, "head": head, "seed": seed, "micro": micro, "params": 132619}
-    row |= {"train_set": "irmas", "test_set": "irmas", "agg": "s2", "val_micro": micro - 0.01, "sigma": sigma}
-    row |= {"log_snr_db": SIGMAS.get(sigma)} | {f"n_{name}": count for name, count in CLASSES.items()}
+    row |= {
+        "train_set": "irmas",
+        "test_set": "irmas",
+        "agg": "S2",
+        "loss": "bce",
+        "draws": 1,
+        "mixes": 0,
+        "val_micro": micro - 0.01,
+        "sigma": sigma,
+    }
+    row |= {"noise": "" if sigma is None else f"{sigma:g}", "log_snr_db": SIGMAS.get(sigma)}
+    row |= {f"n_{name}": count for name, count in CLASSES.items()}
     return row | {f"f1_{name}": micro + 0.01 * i for i, name in enumerate(CLASSES)} | changed
 
 
@@ -41,6 +52,15 @@ def test_rows_survive_the_file(tmp_path):
     assert (tmp_path / "fits.csv").read_text().splitlines()[0].startswith(",".join(COLUMNS))
 
 
+def test_settings_that_differ_are_neither_averaged_nor_drawn_over_each_other():
+    """Four draws are better on validation: the figures show those."""
+    rows = [row for row in sweep() if row["role"] == "model"]
+    more = [row | {"draws": 4, "micro": row["micro"] + 0.1, "val_micro": row["val_micro"] + 0.1} for row in rows]
+    assert len(over_seeds(rows + more, "micro")) == 2 * len(over_seeds(rows, "micro"))
+    drawn = curves(figures(rows + more)["noise"].axes[0])
+    np.testing.assert_allclose(drawn["small"][1], [0.76, 0.81, 0.61, 0.41])
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [("", "no rows"), ("role,model\na,b\n", "no column"), (",".join(COLUMNS) + "\n", "no rows"), (None, "read")],
@@ -49,13 +69,13 @@ def test_what_is_no_table_is_named_with_the_remedy(tmp_path, text, reason):
     path = tmp_path / "fits.csv"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(ReportError, match=rf"fits\.csv.*{reason}.*sweep"):
+    with pytest.raises(FitsError, match=rf"fits\.csv.*{reason}.*sweep"):
         read_rows(path)
 
 
 def test_a_number_that_is_none_is_told(tmp_path):
     write_rows(tmp_path / "fits.csv", [fit("model", "small", 0.1, "down", "mlp", 0, 0.5) | {"micro": "high"}])
-    with pytest.raises(ReportError, match="high"):
+    with pytest.raises(FitsError, match="high"):
         read_rows(tmp_path / "fits.csv")
 
 
@@ -72,7 +92,7 @@ def test_validation_chooses_and_the_test_set_does_not():
     lucky = [fit("model", "small", 0.9, "down", "mlp", seed, 0.99, val_micro=0.1) for seed in range(3)]
     best = choose([*sweep(), *lucky])
     assert (best["sigma"], best["layer"]) == (0.1, "bottleneck_2")
-    with pytest.raises(ReportError, match="sweep a model"):
+    with pytest.raises(FitsError, match="sweep a model"):
         choose([row for row in sweep() if row["role"] != "model"])
 
 
