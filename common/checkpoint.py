@@ -4,7 +4,7 @@ import json
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -104,12 +104,22 @@ def export_checkpoint(ckpt_path: str | Path, net_class: type[nn.Module], out: st
     Raises:
         CheckpointError: no such file, or not a training checkpoint of this network.
     """
-    name, init_args, tensors = read_training(ckpt_path)
-    save(out, rebuild(net_class, name, init_args, tensors, ckpt_path), init_args, **options)
+    run = read_training(ckpt_path)
+    net = rebuild(net_class, run.name, run.init_args, run.tensors, ckpt_path)
+    save(out, net, run.init_args, **options)
 
 
-def read_training(path: str | Path) -> tuple[str, dict[str, Any], dict[str, torch.Tensor]]:
-    """Class name, arguments and tensors of the network of a training checkpoint.
+class Training(NamedTuple):
+    """The network of a training checkpoint, and all that lies beside it."""
+
+    name: str  # of its class
+    init_args: dict[str, Any]
+    tensors: dict[str, torch.Tensor]  # averaged ones, if there are any
+    kept: dict[str, Any]  # the whole checkpoint, with what the task put into it
+
+
+def read_training(path: str | Path) -> Training:
+    """What a training checkpoint of `common.cli` holds.
 
     Raises:
         CheckpointError: no such file, or not a training checkpoint.
@@ -123,7 +133,7 @@ def read_training(path: str | Path) -> tuple[str, dict[str, Any], dict[str, torc
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: not a training checkpoint ({error}); give the .ckpt of a run") from error
     tensors = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}
-    return config["class_path"].rpartition(".")[2], config.get("init_args", {}), tensors
+    return Training(config["class_path"].rpartition(".")[2], config.get("init_args", {}), tensors, checkpoint)
 
 
 def load_weights(net: nn.Module, path: str | Path):
@@ -137,7 +147,7 @@ def load_weights(net: nn.Module, path: str | Path):
         CheckpointError: neither of them, or of another network.
     """
     kind = type(net)
-    source = load(kind, path)[0].state_dict() if Path(path).suffix == ".safetensors" else read_training(path)[2]
+    source = load(kind, path)[0].state_dict() if Path(path).suffix == ".safetensors" else read_training(path).tensors
     try:
         net.load_state_dict(source)
     except RuntimeError as error:

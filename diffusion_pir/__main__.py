@@ -28,7 +28,7 @@ COMMANDS = {
     "generate": "diffusion_pir.commands.generate_command",
     "embed": "diffusion_pir.commands.embed_command",
     "evaluate": "diffusion_pir.commands.evaluate_command",
-    "prompts": "diffusion_pir.text.prompts_command",
+    "prompts": "diffusion_pir.prompts.prompts_command",
     "prepare": "diffusion_pir.prepare.prepare_command",
     "extract": "diffusion_pir.sweep.extract_command",
     "sweep": "diffusion_pir.sweep.sweep_command",

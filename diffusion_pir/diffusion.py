@@ -25,6 +25,7 @@ Prompt = tuple[Tensor, Tensor]  # tokens (batch, token, dim), and which of them 
 class Denoises(Protocol):
     """What `ddim` asks of a network; see `diffusion_pir.model.Denoiser`."""
 
+    def knows(self, labels: Tensor) -> Tensor: ...
     def prompt(self, labels: Tensor | None, dropped: Tensor | None = None) -> Prompt | None: ...
     def __call__(self, x: Tensor, t: Tensor, prompt: Prompt | None = None) -> Tensor: ...
 
@@ -137,8 +138,10 @@ def ddim(
         Standardised log-mel.
 
     Raises:
-        ValueError: no such number of steps.
+        ValueError: no such number of steps, or labels that have no prompt.
     """
+    if labels is not None and not bool(denoiser.knows(labels).all()):
+        raise ValueError("a set of instruments has no prompt in the model: name fewer of them, and at least one")
     times = sampling_timesteps(steps, start)
     x = x_t
     for done, now in enumerate(times, 1):

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from diffusion_pir.diffusion import Prompt
-from diffusion_pir.prompts import PromptTable
+from diffusion_pir.prompts import PromptTable, TextPromptTable
 
-TABLES = {kind.__name__: kind for kind in (PromptTable,)}
+TABLES = {kind.__name__: kind for kind in (PromptTable, TextPromptTable)}
 FRAME_MULTIPLE = 8  # of the frames that the U-Net sees: then 2 s, 100 frames, are 104 and halve thrice without surprise
 SILENCE = -11.512925  # ln 1e-5, where the front-end clips
 
@@ -27,8 +27,8 @@ class Denoiser(nn.Module):
 
     Args:
         unet: arguments of `UNet2DConditionModel`; channels in and out follow from `patch`.
-        prompts: tokens of label sets, of the U-Net's `cross_attention_dim`; or the {"class_path", "init_args"} that a
-            checkpoint holds, of which only `TABLES` are built.
+        prompts: a `PromptTable` or `TextPromptTable`, of the U-Net's `cross_attention_dim`; or the {"class_path",
+            "init_args"} that a checkpoint holds, of which only `TABLES` are built.
         patch: so many bins times so many frames become the channels of one pixel. A picture of a quarter of the height
             and width costs a sixteenth, which is what lets a small network learn on a CPU.
         n_bins: of the log-mel.
@@ -42,7 +42,7 @@ class Denoiser(nn.Module):
     def __init__(
         self,
         unet: dict[str, Any],
-        prompts: PromptTable,
+        prompts: nn.Module,
         patch: int = 1,
         n_bins: int = 128,
         mean: float = -0.3,
@@ -51,7 +51,7 @@ class Denoiser(nn.Module):
         super().__init__()
         if FRAME_MULTIPLE % patch or n_bins % patch:
             raise ValueError(f"patch {patch} must divide {FRAME_MULTIPLE} frames and {n_bins} bins")
-        self.prompts = table(prompts) if isinstance(prompts, Mapping) else prompts
+        self.prompts: Any = table(prompts) if isinstance(prompts, Mapping) else prompts
         self.patch = patch
         self.n_bins = n_bins
         self.unet = UNet2DConditionModel(**{**unet, "in_channels": patch**2, "out_channels": patch**2})
@@ -94,6 +94,10 @@ class Denoiser(nn.Module):
     def unstandardise(self, x: Tensor) -> Tensor:
         return x * self.std + self.mean
 
+    def knows(self, labels: Tensor) -> Bool[Tensor, " batch"]:
+        """Which label sets (batch, class) have a prompt."""
+        return self.prompts.known(labels.bool())
+
     def prompt(self, labels: Tensor | None, dropped: Bool[Tensor, " batch"] | None = None) -> Prompt | None:
         """Tokens and mask of label sets (batch, class), boolean or 0 and 1.
 
@@ -102,9 +106,8 @@ class Denoiser(nn.Module):
         """
         if labels is None:
             return None
-        labels = labels.bool()
-        tokens, mask = self.prompts(labels)
-        null = ~self.prompts.known(labels) if dropped is None else dropped | ~self.prompts.known(labels)
+        tokens, mask = self.prompts(labels.bool())
+        null = ~self.knows(labels) if dropped is None else dropped | ~self.knows(labels)
         first = torch.arange(mask.shape[1], device=mask.device) == 0
         tokens = torch.where(null[:, None, None], self.null.to(tokens.dtype), tokens)
         return tokens, torch.where(null[:, None], first, mask)
@@ -132,7 +135,7 @@ class Denoiser(nn.Module):
         return pixel_shuffle(v.float(), self.patch)[:, 0, :, :n_frames]
 
 
-def table(config: Mapping[str, Any]) -> PromptTable:
+def table(config: Mapping[str, Any]) -> nn.Module:
     """The prompts of a checkpoint; a checkpoint cannot name code of its own."""
     name = config["class_path"].rpartition(".")[2]
     if name not in TABLES:

@@ -137,6 +137,10 @@ class DiffusionTask(L.LightningModule):
         title = f"samples, step {self.global_step}"
         log_figure(trainer, "samples", spectrograms(x.float().cpu().numpy(), trainer.datamodule.classes, title))
 
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        trainer: Any = self.trainer
+        checkpoint["classes"] = list(trainer.datamodule.classes)
+
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.net.parameters())
         return with_warmup(optimizer, self.warmup, int(self.trainer.estimated_stepping_batches))

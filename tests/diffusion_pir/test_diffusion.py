@@ -70,6 +70,9 @@ def test_a_batch_has_one_timestep_of_each_stratum():
 class Untaught:
     """Tells a velocity that depends on all it is given, in a way that is easy to compute again."""
 
+    def knows(self, labels):
+        return labels.any(1)
+
     def prompt(self, labels, dropped=None):
         if labels is None:
             return None
@@ -134,6 +137,11 @@ def test_a_perfect_denoiser_changes_nothing_but_the_noise():
     for start in (300, N_TIMESTEPS - 1):
         noisy = add_noise(x, torch.randn_like(x), torch.tensor([start]))
         torch.testing.assert_close(ddim(Knows(), noisy, 10, start=start), x, atol=1e-4, rtol=0)
+
+
+def test_labels_without_a_prompt_are_not_passed_over():
+    with pytest.raises(ValueError, match="no prompt"):
+        ddim(Untaught(), torch.randn(2, 4, 3), 2, labels=torch.tensor([[True, False], [False, False]]))
 
 
 @pytest.mark.parametrize(("steps", "start"), [(0, 999), (1001, 999), (12, 10)])
