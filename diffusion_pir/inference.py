@@ -31,8 +31,8 @@ HOP = 0.25  # seconds
 BATCH = 16  # windows in a forward pass
 
 
-class HeadError(ValueError):
-    """A head that cannot be used; the text tells the remedy."""
+class WeightsError(ValueError):
+    """Weights that cannot be used; the text tells the remedy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,18 +112,16 @@ def load(model: str | Path | None = None, head: str | Path = HEAD, device: str =
         device: "cpu", "cuda", "mps" ...
 
     Raises:
-        HeadError: there is no such head, or it belongs to another backbone or front-end.
+        WeightsError: there is no such head, or it belongs to another backbone or front-end.
         CheckpointError: there is no such backbone, or a file is damaged.
     """
-    path = Path(head) if Path(head).suffix else WEIGHTS / f"{head}.safetensors"
-    if not path.is_file():
-        raise HeadError(f"{head}: there is no such head; give a file that train-head wrote, or {HEAD}")
+    path = find_weights(head, "head")
     net, extra = checkpoint.load(list(HEADS.values()), path, device)
     if "spec" not in extra or extra.get("front_end") != FRONT_END:
-        raise HeadError(f"{path}: was made for another front-end; train the head again with this version")
+        raise WeightsError(f"{path}: was made for another front-end; train the head again with this version")
     backbone = open_backbone(str(model or extra["backbone"]["name"]), device)
     if backbone.digest() != extra["backbone"]["digest"]:
-        raise HeadError(
+        raise WeightsError(
             f"{path}: was trained on another backbone, called {extra['backbone']['name']}, than {backbone.name}; "
             "give its file as --model, or train the head again"
         )
@@ -141,6 +139,21 @@ def load(model: str | Path | None = None, head: str | Path = HEAD, device: str =
         extra["name"],
         extra["frames"],
     )
+
+
+def find_weights(name: str | Path, kind: str) -> Path:
+    """The file of shipped weights, by their name, or of the user's, by its path; kind is what they are, for the error.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    path = Path(name) if Path(name).suffix else WEIGHTS / f"{name}.safetensors"
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))) or "none"
+        raise WeightsError(
+            f"{name}: there is no such {kind}; the shipped weights are {shipped}, or give a .safetensors file"
+        )
+    return path
 
 
 def logits(model: Recogniser, recording: Recording) -> tuple[np.ndarray, np.ndarray]:

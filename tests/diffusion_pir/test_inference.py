@@ -15,7 +15,7 @@ from common.melspec import SAMPLE_RATE
 from diffusion_pir import recognise
 from diffusion_pir.features import FeatureError, extract
 from diffusion_pir.heads import concatenate
-from diffusion_pir.inference import HeadError, load, save
+from diffusion_pir.inference import WeightsError, load, save
 from tests.diffusion_pir.planted import (
     CLASSES,
     SPEC,
@@ -147,7 +147,7 @@ def test_more_draws_of_noise_vary_less(model):
 
 
 def test_what_cannot_be_loaded_is_told(files, tmp_path):
-    with pytest.raises(HeadError, match="nothing: there is no such head"):
+    with pytest.raises(WeightsError, match="nothing: there is no such head"):
         load(head="nothing")
     (tmp_path / "bad.safetensors").write_bytes(b"no head")
     with pytest.raises(CheckpointError, match="damaged"):
@@ -157,7 +157,7 @@ def test_what_cannot_be_loaded_is_told(files, tmp_path):
     with pytest.raises(CheckpointError, match="tiny: no such model"):
         load(head=files)
     with pytest.raises(
-        HeadError, match=r"trained on another backbone, called tiny, than other; give its file as --model"
+        WeightsError, match=r"trained on another backbone, called tiny, than other; give its file as --model"
     ):
         load(write_backbone(tmp_path / "other.safetensors", seed=1), files)
 
@@ -166,7 +166,7 @@ def test_a_head_of_another_front_end_is_refused(files, model, tmp_path, monkeypa
     monkeypatch.setattr("diffusion_pir.inference.FRONT_END", "another")
     save(tmp_path / "head.safetensors", model)
     monkeypatch.undo()
-    with pytest.raises(HeadError, match="another front-end"):
+    with pytest.raises(WeightsError, match="another front-end"):
         load(files.with_name("tiny.safetensors"), tmp_path / "head.safetensors")
 
 
