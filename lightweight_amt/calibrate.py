@@ -201,6 +201,7 @@ def calibrate_command(args: list[str]) -> int:
     options = build_parser().parse_args(args)
     path = Path(options.model) if options.model.endswith(".onnx") else WEIGHTS / f"{options.model}.onnx"
     try:
+        load(path)  # before hours of rendering
         corpus = corpora.build(options.corpus, soundfonts=options.soundfont)
         results = {entry: calibrate_entry(entry, path, corpus) for entry in FITS} | {
             "velocity": calibrate(path, corpus)

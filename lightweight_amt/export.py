@@ -3,10 +3,12 @@
 import argparse
 import json
 import os
+import shutil
 import sys
 import warnings
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
@@ -17,7 +19,7 @@ from common import corpus as corpora
 from common.checkpoint import export_checkpoint, load
 from common.storage import replacing
 from lightweight_amt import separation
-from lightweight_amt.calibrate import stamp_both
+from lightweight_amt.calibrate import stamp, stamp_both
 from lightweight_amt.count import STOP_RULE, StopRule, fit_stop_rule
 from lightweight_amt.decode import DecodeSettings
 from lightweight_amt.inference import WEIGHTS
@@ -152,8 +154,12 @@ def fit_rule(name: str, folder: Path, corpus: str, soundfonts: list[str]) -> Sto
     fitted on new pieces (benchmarks/LOG.md).
     """
     branch = folder / "timbre" / f"{name}.onnx"
-    stamp_both(branch, rule=asdict(STOP_RULE))  # whatever an older version wrote
-    model = load_model(folder / f"{name}.onnx", timbre=True)
+    with TemporaryDirectory() as copies:
+        # Without the rule that an older version wrote; whoever stops this has the weights as they were.
+        (Path(copies) / "timbre").mkdir()
+        network = Path(shutil.copy(folder / f"{name}.onnx", copies))
+        stamp(Path(shutil.copy(branch, network.parent / "timbre")), rule=asdict(STOP_RULE))
+        model = load_model(network, timbre=True)
     built = corpora.build(corpus, soundfonts=soundfonts, jobs=os.cpu_count())
     pieces = built.pieces("train") + built.pieces("validation")
     heard = separation.hear_all(pieces, model, RULE_MIXTURES, synthesised=False)

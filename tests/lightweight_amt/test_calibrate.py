@@ -9,7 +9,7 @@ from common.checkpoint import load as load_checkpoint
 from common.checkpoint import save
 from common.notes import Notes
 from lightweight_amt import inference
-from lightweight_amt.calibrate import Heard, calibrate, centred, fit, score, stamp
+from lightweight_amt.calibrate import Heard, calibrate, calibrate_command, centred, fit, score, stamp
 from lightweight_amt.inference import TorchModel, load, transcribe
 from lightweight_amt.model import NANO, Transcriber
 from lightweight_amt.velocity import VelocityRule
@@ -86,6 +86,13 @@ def test_calibration_changes_velocities_and_nothing_else(graph_files, tiny_corpu
     # Neither the gain nor how the recording is cut into windows is the player's touch.
     quiet = transcribe(0.1 * audio, tiny_corpus.sample_rate, model=path)
     assert np.abs(quiet.velocity.astype(int) - after.velocity).max() <= 1
+
+
+def test_a_model_that_is_not_there_is_told_before_a_corpus_is_rendered(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TUTTI_DATA", str(tmp_path))
+    assert calibrate_command(["--model", str(tmp_path / "none.onnx")]) == 2
+    assert "no such model" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_velocities_of_windows_are_those_of_the_whole(graph_files, tmp_path, monkeypatch):

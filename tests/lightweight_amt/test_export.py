@@ -1,5 +1,6 @@
 import json
 import shutil
+from unittest.mock import patch
 
 import numpy as np
 import onnx
@@ -80,7 +81,15 @@ def test_the_rule_of_an_exported_branch_is_fitted_anew(tiny_corpus, tmp_path, mo
     monkeypatch.setattr("lightweight_amt.export.separation.hear_all", lambda *_, **__: heard)
     before = TorchModel(tmp_path / "base.safetensors", "cpu", tmp_path / "timbre" / "base.safetensors")
 
-    assert export_command(["--timbre", "--rule-only", "--name", "base", "--out", str(tmp_path)]) == 0
+    command = ["--timbre", "--rule-only", "--name", "base", "--out", str(tmp_path)]
+    with (
+        patch("lightweight_amt.export.separation.hear_all", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        export_command(command)
+    assert load(tmp_path / "base.onnx", timbre=True).rule == before.rule
+
+    assert export_command(command) == 0
 
     rule = fit_stop_rule([(item.vectors, item.notes, k) for item, k in known])
     after = TorchModel(tmp_path / "base.safetensors", "cpu", tmp_path / "timbre" / "base.safetensors")
