@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypedDict
 
 import lightning as L
@@ -10,12 +9,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from common import predominance
-from common.instruments import IRMAS
 from common.loading import ResumableLoader, make_loader
 from diffusion_pir.front_ends import FRONT_ENDS
-from diffusion_pir.melstore import SPLITS, MelStore, multi_hot, write_store
-from diffusion_pir.sources import predominance_sources
+from diffusion_pir.melstore import SPLITS, MelStore, multi_hot
+from diffusion_pir.sources import predominance_store
 from diffusion_pir.windows import LABELLED_WITHIN, MIX_RANGE, cut, louder, mix, window_starts
 
 
@@ -105,29 +102,6 @@ class Windows(torch.utils.data.Dataset):
         store, clip, start = self.windows[key[1]]
         window = cut(store.log_mel(clip), start, self.frames)
         return {"log_mel": window, "labels": self.labels[key[1]], "frames": min(clip.n_frames - start, self.frames)}
-
-
-def predominance_store(
-    size: str = "predominance",
-    root: str | Path | None = None,
-    soundfonts: Sequence[str] = (),
-    test_soundfont: str | None = None,
-    jobs: int | None = 1,
-    front_end: str = "vocoder",
-) -> MelStore:
-    """The predominance set of the embedded corpus as a store, both made on first use.
-
-    Args:
-        size: "predominance" or "predominance-tiny".
-        root: folder for data; none means $TUTTI_DATA, or `data`.
-        soundfonts: SF2 files to render it with, each scene with one of them; none means the one that is installed.
-        test_soundfont: another one for its test excerpts.
-        jobs: processes.
-        front_end: one of `front_ends.FRONT_ENDS`.
-    """
-    corpus = predominance.build(size, root=root, soundfonts=soundfonts, test_soundfont=test_soundfont, jobs=jobs)
-    folder = corpus.folder / ("log_mel" if front_end == "vocoder" else f"log_mel_{front_end}")
-    return write_store(folder, predominance_sources(corpus), tuple(IRMAS), front_end)
 
 
 class PIRData(L.LightningDataModule):

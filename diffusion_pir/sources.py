@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from common import audio as sound
+from common import predominance
 from common.datasets import files, irmas, openmic
 from common.datasets.files import DatasetError
+from common.instruments import IRMAS
 from common.predominance import Excerpt, PredominanceSet
-from diffusion_pir.melstore import SPLITS, Clip, Source
+from diffusion_pir.melstore import SPLITS, Clip, MelStore, Source, write_store
 
 VALIDATION = 0.15  # of the groups, where a data set has no validation split
 DRUMS = {"": None, "true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -20,6 +22,29 @@ DRUMS = {"": None, "true": True, "1": True, "yes": True, "false": False, "0": Fa
 def predominance_sources(corpus: PredominanceSet) -> list[Source]:
     """The predominance set of the embedded corpus."""
     return [Source(_excerpt_clip(excerpt), partial(_excerpt_audio, excerpt)) for excerpt in corpus.excerpts()]
+
+
+def predominance_store(
+    size: str = "predominance",
+    root: str | Path | None = None,
+    soundfonts: Sequence[str] = (),
+    test_soundfont: str | None = None,
+    jobs: int | None = 1,
+    front_end: str = "vocoder",
+) -> MelStore:
+    """The predominance set of the embedded corpus as a store, both made on first use.
+
+    Args:
+        size: "predominance" or "predominance-tiny".
+        root: folder for data; none means $TUTTI_DATA, or `data`.
+        soundfonts: SF2 files to render it with, each scene with one of them; none means the one that is installed.
+        test_soundfont: another one for its test excerpts.
+        jobs: processes.
+        front_end: one of `front_ends.FRONT_ENDS`.
+    """
+    corpus = predominance.build(size, root=root, soundfonts=soundfonts, test_soundfont=test_soundfont, jobs=jobs)
+    folder = corpus.folder / ("log_mel" if front_end == "vocoder" else f"log_mel_{front_end}")
+    return write_store(folder, predominance_sources(corpus), tuple(IRMAS), front_end)
 
 
 def irmas_sources(roots: Iterable[str | Path], validation: float = VALIDATION, seed: int = 0) -> list[Source]:

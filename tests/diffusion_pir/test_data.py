@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from common.melspec import SILENCE
-from diffusion_pir.data import PIRData, RandomCrops, Windows, predominance_store
+from diffusion_pir.data import PIRData, RandomCrops, Windows
 from diffusion_pir.melstore import Clip, MelStore, Source, write_store
+from diffusion_pir.sources import predominance_store
 from diffusion_pir.windows import level_db
 
 CLASSES = ("sax", "pia", "voi")
