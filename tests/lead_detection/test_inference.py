@@ -10,9 +10,9 @@ import torch
 
 from common import audiofile, checkpoint
 from common.audio import AudioError
-from lead_detection import detect_lead, load
+from lead_detection import detect_lead, inference, load
 from lead_detection.decode import NOBODY, DecodeSettings
-from lead_detection.inference import MICRO_BATCH, ROWS, Model, hear
+from lead_detection.inference import CPU_ROWS, MICRO_BATCH, ROWS, Model, hear
 from lead_detection.streams import Source, Stems
 from tests.lead_detection.loudest import RATE, Loudest, agreement, make_song
 
@@ -88,7 +88,7 @@ def test_a_mixture_is_heard(folder, model):
     inside, model.net.calls = model.net.calls, []
     detect_lead(list(folder.glob("[!S]*")), RATE, mixture, model=model)
     for calls in (inside, model.net.calls):
-        assert calls[0][3].shape == (4, 240_000)
+        assert calls[0][3].shape == (2, 240_000)
         np.testing.assert_array_equal(calls[0][3][0], mixture[:240_000])
 
 
@@ -161,18 +161,23 @@ def test_stems_of_different_length_are_told_and_padded(model):
     assert (lead.levels[-90:, 2] == -200.0).all()
 
 
-def test_many_tracks_are_heard_in_small_batches(model):
+def test_many_tracks_are_heard_in_small_batches(model, monkeypatch):
     song = make_song((0.0, 26.0), (1,))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for n_tracks, windows in ((3, [5]), (15, [2, 2, 1]), (40, [1] * 5)):
+        for n_tracks, rows, windows in ((3, 8, [2, 2, 1]), (3, 32, [5]), (15, 32, [2, 2, 1]), (40, 32, [1] * 5)):
+            monkeypatch.setattr(inference, "CPU_ROWS", rows)
             model.net.calls.clear()
             many = np.concatenate([song, np.zeros((n_tracks - 3, song.shape[1]), np.float32)])
             assert detect_lead(many, RATE, model=model).segments["track"].tolist() == [1]
             assert [len(mixture) for *_, mixture in model.net.calls] == windows
             for audio, clip, _, mixture in model.net.calls:
-                assert len(audio) + len(mixture) <= max(ROWS, n_tracks + 1)
+                assert len(audio) + len(mixture) <= max(rows, n_tracks + 1)
                 np.testing.assert_array_equal(clip, np.repeat(np.arange(len(mixture)), n_tracks))
+
+
+def test_batches_are_larger_where_that_is_faster():
+    assert Model(Loudest()).rows == CPU_ROWS < Model(Loudest(), device="cuda").rows == ROWS
 
 
 def test_classes_of_absent_tracks_do_not_count():
