@@ -7,15 +7,12 @@ A corpus is one folder: for each piece `ID.npy` (int16 [track, sample]), `ID.not
 import argparse
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import cycle, islice, zip_longest
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -24,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.compositions import CompositionError, compositions
+from common.jobs import KilledError, in_processes
 from common.pieces import VERSION, Piece, Recipe, content_hash, make_piece, without_style
 from common.render import RenderError, default_soundfont
 from common.storage import replacing, sweep
@@ -145,16 +143,11 @@ def _in_processes(make: Make, recipes: Sequence[Planned], folder: Path, jobs: in
     if jobs == 1:
         yield from (make(recipe, folder) for recipe in recipes)
         return
-    # Spawned, because the caller may have threads (torch, soundfile) that a fork would leave in an undefined state.
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(make, recipe, folder) for recipe in recipes]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise CorpusError("a worker was killed, most likely for want of memory; build with fewer --jobs") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    try:
+        for _, path in in_processes([partial(make, recipe, folder) for recipe in recipes], jobs):
+            yield path
+    except KilledError as error:
+        raise CorpusError(str(error)) from error
 
 
 def build(

@@ -43,6 +43,10 @@ class Done:
     warnings: list[str]
 
 
+class KilledError(ValueError):
+    """Work that is lost, since its process was killed."""
+
+
 Outcome = Done | ValueError | OSError
 
 
@@ -136,7 +140,7 @@ def in_processes(works: Sequence[Callable[[], Result]], n: int) -> Iterator[tupl
         The place of each work and its result, in order of completion.
 
     Raises:
-        ValueError: a process was killed by somebody else.
+        KilledError: a process was killed by somebody else.
     """
     others = set(active_children())
     # Spawned, not forked: a copy of a process with running threads may deadlock.
@@ -147,7 +151,7 @@ def in_processes(works: Sequence[Callable[[], Result]], n: int) -> Iterator[tupl
             for future in as_completed(places):
                 yield places[future], future.result()
         except BrokenProcessPool as error:
-            raise ValueError("a process was killed, most likely for want of memory; take fewer --jobs") from error
+            raise KilledError("a process was killed, most likely for want of memory; take fewer --jobs") from error
         except BaseException:
             for process in set(active_children()) - others:
                 process.terminate()  # or all that waits in the pool would be done first

@@ -167,7 +167,7 @@ if __name__ == "__main__":
 
 
 def test_a_process_that_is_killed_is_told():
-    with pytest.raises(ValueError, match="fewer --jobs"):
+    with pytest.raises(jobs.KilledError, match="fewer --jobs"):
         list(jobs.in_processes([os.getpid, partial(os._exit, 9)], 1))
 
 
