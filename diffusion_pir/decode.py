@@ -11,8 +11,6 @@ from typing import Literal
 
 import numpy as np
 
-from common.evaluation.multilabel import f_scores
-
 Rule = Literal["S1", "S2"]
 GRID = np.arange(1, 100) / 100  # thresholds to choose from
 STEEPNESS = np.linspace(-3.0, 3.0, 61)  # natural logarithms of temperatures to choose from
@@ -76,18 +74,18 @@ def aggregate(probabilities: np.ndarray, excerpt: np.ndarray, n_excerpts: int, r
 
 
 def decide(scores: np.ndarray, thresholds: float | Sequence[float] | np.ndarray, rule: Rule = "S2") -> np.ndarray:
-    """The label sets of excerpts, (excerpt, class) bool.
+    """The label sets of excerpts, (excerpt, class) bool, or (trial, excerpt, class).
 
     Under S2 the greatest class is always in, also where thresholds of classes would leave it out: no set is empty.
 
     Args:
         scores: (excerpt, class), see `aggregate`.
-        thresholds: one for all classes, or one for each; what reaches it is in.
+        thresholds: one for all classes, or one for each; what reaches it is in. Several trials are (trial, 1, class).
         rule: by which the scores were aggregated.
     """
     chosen = scores >= np.asarray(thresholds)
     if rule == "S2":
-        chosen[np.arange(len(scores)), scores.argmax(1)] = True
+        chosen[..., np.arange(len(scores)), scores.argmax(1)] = True
     return chosen
 
 
@@ -100,8 +98,7 @@ def choose_threshold(scores: np.ndarray, labels: np.ndarray, rule: Rule = "S2", 
         rule: by which the scores were aggregated.
         grid: thresholds to choose from, ascending.
     """
-    micro = np.array([f_scores(labels, decide(scores, threshold, rule))["micro_f1"] for threshold in grid])
-    best = np.flatnonzero(micro >= micro.max() - 1e-12)
+    best = _best(scores, labels, grid[:, None, None], rule)
     return float(grid[best[len(best) // 2]])
 
 
@@ -124,15 +121,22 @@ def choose_class_thresholds(
     for _ in range(rounds):
         before = thresholds.copy()
         for index in range(len(thresholds)):
-            trials = np.tile(thresholds, (len(grid), 1))
-            trials[:, index] = grid
-            micro = np.array([f_scores(labels, decide(scores, trial, rule))["micro_f1"] for trial in trials])
-            best = np.flatnonzero(micro >= micro.max() - 1e-12)
+            trials = np.tile(thresholds, (len(grid), 1, 1))
+            trials[:, 0, index] = grid
+            best = _best(scores, labels, trials, rule)
             # Of equals the nearest: a class of which validation says nothing keeps the common one.
             thresholds[index] = grid[best[np.abs(grid[best] - thresholds[index]).argmin()]]
         if (before == thresholds).all():
             break
     return thresholds
+
+
+def _best(scores: np.ndarray, labels: np.ndarray, trials: np.ndarray, rule: Rule) -> np.ndarray:
+    """Indices of the trials (trial, 1, class) of thresholds that have the highest micro-F."""
+    labels = np.asarray(labels, bool)
+    chosen = decide(scores, trials, rule)
+    micro = 2 * (chosen & labels).sum((1, 2)) / np.maximum(chosen.sum((1, 2)) + labels.sum(), 1)
+    return np.flatnonzero(micro >= micro.max() - 1e-12)
 
 
 def calibrate(logits: np.ndarray, labels: np.ndarray, per_class: bool = True, strength: float = 1e-2) -> Calibration:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import distributed
 
-from common.loading import BudgetSampler, EpochSampler, make_budget_loader, make_loader
+from common.loading import BudgetSampler, EpochSampler, gathered, make_budget_loader, make_loader
 
 
 class Keys(torch.utils.data.Dataset):
@@ -208,3 +208,15 @@ def test_fewer_batches_than_processes_are_refused(monkeypatch):
     monkeypatch.setattr(distributed, "get_rank", lambda: 0)
     with pytest.raises(ValueError, match="2 batches in an epoch are too few for 3 processes"):
         budget_loader(n_batches=2)
+
+
+def test_what_processes_have_is_put_together(monkeypatch):
+    assert gathered({3: "c"}) == {3: "c"}
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "get_rank", lambda: 0)
+    others = {0: "a", 2: "b"}
+    monkeypatch.setattr(
+        distributed, "all_gather_object", lambda parts, own: parts.__setitem__(slice(None), [own, others])
+    )
+    assert gathered({1: "c", 3: "d"}) == {0: "a", 1: "c", 2: "b", 3: "d"}
