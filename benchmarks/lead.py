@@ -1,7 +1,7 @@
 """Scores of the shipped weights on the lead corpus, beside what simple rules reach.
 
-`python -m benchmarks.lead` writes results/eval-lead.json and .png: whole songs of the test split as `detect` hears
-them. Training never had their compositions, nor the instruments of some, nor so many tracks as others have. The options
+`python -m benchmarks.lead` writes results/eval-lead.json and .png (with --test-soundfont, which training never heard,
+eval-lead-font): whole songs of the test split as `detect` hears them. Training never had their compositions, nor the instruments of some, nor so many tracks as others have. The options
 are those of `python -m lead_detection evaluate`, but without --model it scores all weights that we ship.
 """
 
@@ -35,8 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_table(model, scores["summary"])
         goals += promises(model, scores["summary"])
     kept = {model: {name: scores[name] for name in scores if name != "songs"} for model, scores in results.items()}
-    save("eval-lead", kept, goals, ["torch", "numpy"])
-    bars("eval-lead", pictures({model: scores["summary"] for model, scores in results.items()}))
+    name = "eval-lead-font" if options.test_soundfont else "eval-lead"
+    save(name, kept, goals, ["torch", "numpy"])
+    bars(name, pictures({model: scores["summary"] for model, scores in results.items()}))
     return 0
 
 
