@@ -1,8 +1,9 @@
 """Scores of the shipped weights on the lead corpus, beside what simple rules reach.
 
 `python -m benchmarks.lead` writes results/eval-lead.json and .png (with --test-soundfont, which training never heard,
-eval-lead-font): whole songs of the test split as `detect` hears them. Training never had their compositions, nor the instruments of some, nor so many tracks as others have. The options
-are those of `python -m lead_detection evaluate`, but without --model it scores all weights that we ship.
+eval-lead-font): whole songs of the test split as `detect` hears them. Training never had their compositions, nor the
+instruments of some, nor so many tracks as others have. The options are those of `python -m lead_detection evaluate`,
+but without --model it scores all weights that we ship.
 """
 
 import sys
