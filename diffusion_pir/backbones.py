@@ -27,6 +27,7 @@ class Backbone(Protocol):
     name: str
     takes: Literal["log_mel", "audio"]  # windows are (batch, bin, frame), or (batch, time) at `sample_rate`
     sample_rate: int  # Hz
+    time_axis: Literal[2, 3]  # of the maps (batch, dim, row, column) that the layers give
 
     @property
     def taps(self) -> Mapping[str, nn.Module]:
@@ -65,6 +66,7 @@ class DenoiserBackbone:
     """
 
     takes: Literal["log_mel", "audio"] = "log_mel"
+    time_axis: Literal[2, 3] = 3
 
     def __init__(self, denoiser: Denoiser, name: str = "denoiser", sample_rate: int = 16_000):
         self.denoiser = denoiser.eval().requires_grad_(False)

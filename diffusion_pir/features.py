@@ -190,9 +190,13 @@ def hear(
     Returns:
         Float32 (window, ...) of each cell, as `spec.pool` says, on the backbone's device.
     """
+
+    def reduce(maps: Tensor) -> Tensor:
+        return pooled(maps if backbone.time_axis == 3 else maps.mT, spec.pool)
+
     x0 = backbone.encode(torch.as_tensor(windows).to(backbone.device))
     sums: dict[Cell, Tensor] = {}
-    with Listener(wanted_taps(backbone, spec), lambda output: pooled(output, spec.pool), stop) as listener:
+    with Listener(wanted_taps(backbone, spec), reduce, stop) as listener:
         for draw in range(spec.draws):
             noise = np.stack([noise_of(name, draw, spec.seed, x0.shape[1:]) for name in ids])
             epsilon = torch.from_numpy(noise).to(x0)

@@ -46,6 +46,7 @@ class StableAudioBackbone:
     """
 
     takes: Literal["log_mel", "audio"] = "audio"
+    time_axis: Literal[2, 3] = 3
 
     def __init__(
         self,
@@ -132,6 +133,7 @@ class AudioLDM2Backbone:
     """
 
     takes: Literal["log_mel", "audio"] = "audio"
+    time_axis: Literal[2, 3] = 2
     sample_rate = 16_000
 
     def __init__(

@@ -4,6 +4,7 @@ Those of clips know names and sounds, and no labels.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from hashlib import blake2b
 
 import numpy as np
@@ -79,7 +80,11 @@ class ClipWindows:
         return np.stack([cut(self.store.log_mel(clip), start, self.frames) for clip, start in places])
 
     def digest(self) -> str:
-        """Hash of names, lengths and log-mels; it reads the clips once."""
+        """Hash of names, lengths and log-mels; the clips are read for it once."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         digest = blake2b(f"{self.frames} {self.ids}".encode(), digest_size=12)
         for clip in self.clips:
             digest.update(np.ascontiguousarray(self.store.log_mel(clip)).data)

@@ -1,3 +1,5 @@
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -135,6 +137,18 @@ def test_mel_statistics_are_those_of_the_noisy_picture():
     over_time = extract(backbone, windows, FeatureSpec(("mel",), (0.0,), pool="time"))["mel", 0.0]
     np.testing.assert_allclose(over_time, x0, atol=0.05)
     assert over_time.shape == (3, N_BINS, N_FRAMES)
+
+
+def test_maps_whose_rows_are_time_are_turned():
+    class Turned(MelStatistics):
+        time_axis: Literal[2, 3] = 2
+
+        def denoise(self, x0, sigma, noise):
+            return self.picture(x0[:, None].mT)
+
+    x0 = Turned(denoiser()).encode(torch.from_numpy(Pictures(2).pictures))
+    over_time = extract(Turned(denoiser()), Pictures(2), FeatureSpec(("mel",), (0.3,), pool="time"))["mel", 0.3]
+    np.testing.assert_allclose(over_time[:, 0], x0.mean(1), atol=1e-5)
 
 
 def test_outputs_of_blocks_and_transformers_become_maps():
