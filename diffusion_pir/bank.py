@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from diffusion_pir.audio_windows import as_audio
 from diffusion_pir.backbones import Backbone, MelStatistics
 from diffusion_pir.feature_cache import FeatureCache
 from diffusion_pir.features import FeatureSpec, Pool
@@ -60,7 +61,9 @@ class Bank:
     def cache(self, part: Part, spec: FeatureSpec) -> FeatureCache:
         """The files of some windows at one noise level."""
         if (part, spec) not in self.caches:
-            self.caches[part, spec] = FeatureCache(self.root, self.backbone, part.windows, spec)
+            audio = self.backbone.takes == "audio"
+            windows = as_audio(part.windows, self.backbone.sample_rate) if audio else part.windows
+            self.caches[part, spec] = FeatureCache(self.root, self.backbone, windows, spec)
         return self.caches[part, spec]
 
     def extract(self, parts: Sequence[Part], points: Sequence[Point], shard: int = 0, n_shards: int = 1) -> None:
