@@ -115,8 +115,11 @@ def train_head_command(args: list[str]) -> int:
     )
     parser.add_argument("--folds", type=count, default=5, help="of the cross-validation (default: 5)")
     parser.add_argument("--epochs", type=count, default=50, help="at most (default: 50)")
+    parser.add_argument(
+        "--rule", default="S2", choices=("S1", "S2"), help="windows to clips: S1 mean, S2 sum over the greatest"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cache", type=Path, help="folder for features (default: beside the prepared data)")
+    parser.add_argument("--cache", type=Path, help="folder for log-mels and features (default: $TUTTI_DATA, or data)")
     parser.add_argument("--model", default="small", help="the backbone: small, or an exported file (default: small)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
     options = parser.parse_args(args)

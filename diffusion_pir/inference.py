@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from diffusion_pir.features import FeatureSpec, hear
 from diffusion_pir.heads import HEADS, Head, concatenate
 from diffusion_pir.judge import Decision
 from diffusion_pir.melstore import FRONT_END
-from diffusion_pir.streams import Blocks, Recording, is_silent
+from diffusion_pir.streams import Blocks, Recording, batches, is_silent
 from diffusion_pir.windows import FRAMES
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 HEAD = "plus"
 HOP = 0.25  # seconds
-BATCH = 16  # windows in a forward pass
 
 
 class WeightsError(ValueError):
@@ -80,13 +78,14 @@ class Recognition:
         return np.where(self.probabilities.any(axis=1), self.probabilities.argmax(axis=1), -1)
 
 
-def save(path: str | Path, model: Recogniser, dtype: torch.dtype | None = None) -> None:
+def save(path: str | Path, model: Recogniser, dtype: torch.dtype | None = None, **notes: Any) -> None:
     """Write the head with everything that `load` needs but the backbone, of which it keeps name and hash.
 
     Args:
         path: file to write, whole or not at all; .safetensors.
         model: its head and all that belongs to it.
         dtype: of the weights, see `checkpoint.save`.
+        **notes: more to know of it, such as scores; plain types.
     """
     checkpoint.save(
         path,
@@ -100,6 +99,7 @@ def save(path: str | Path, model: Recogniser, dtype: torch.dtype | None = None) 
         frames=model.frames,
         front_end=FRONT_END,
         backbone={"name": model.backbone.name, "digest": model.backbone.digest()},
+        notes=notes,
     )
 
 
@@ -163,21 +163,12 @@ def logits(model: Recogniser, recording: Recording) -> tuple[np.ndarray, np.ndar
     """
     said = np.zeros((len(recording.starts), len(model.classes)), np.float32)
     silent = np.zeros(len(said), bool)
-    ids = recording.ids
-    first = 0
-    for batch in _batches(recording.windows(), BATCH):
-        rows = np.arange(first, first + len(batch))
-        first += len(batch)
-        silent[rows] = is_silent(batch)
+    for rows, windows in batches(recording):
+        silent[rows] = is_silent(windows)
         asked = rows[~silent[rows]]
         if len(asked):
-            said[asked] = model(batch[asked - rows[0]], [ids[row] for row in asked])
+            said[asked] = model(windows[asked - rows[0]], [recording.ids[row] for row in asked])
     return said, silent
-
-
-def _batches(windows: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    while batch := list(islice(windows, size)):
-        yield np.stack(batch)
 
 
 def decide(model: Recogniser, recording: Recording) -> Recognition:

@@ -1,6 +1,8 @@
 """Recordings of any length as windows of log-mel: what a backbone hears of them, with no more in memory than a few."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from diffusion_pir.windows import FRAMES
 
 PIECE_FRAMES = 500  # of log-mel that are made at a time: 10 s
 CONTEXT = 2 * HOP_LENGTH  # samples that the last frame of a piece sees beyond it, and as many before
+BATCH = 16  # windows that go through a backbone together
 QUIET = np.log(1e-2)  # a window without a mel magnitude above this, 80 dB below a full tone, is silence
 
 Blocks = Callable[[], Iterable[np.ndarray]]
@@ -66,7 +69,7 @@ class Recording:
         """Seconds at which the windows begin, float64 (window,)."""
         return self.grid.times(self.starts)
 
-    @property
+    @cached_property
     def ids(self) -> list[str]:
         """Names of the windows, which fix their noise: where they begin, whatever the recording is called."""
         return [f"@{start}" for start in self.starts.tolist()]
@@ -88,6 +91,14 @@ class Recording:
             if self.progress:
                 self.progress(n_samples / SAMPLE_RATE)
             yield piece
+
+
+def batches(recording: Recording) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows (window,) and float32 (window, bin, frame) of its windows, a few at a time."""
+    windows, first = recording.windows(), 0
+    while batch := list(islice(windows, BATCH)):
+        yield np.arange(first, first + len(batch)), np.stack(batch)
+        first += len(batch)
 
 
 class Overview:

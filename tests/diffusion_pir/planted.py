@@ -73,6 +73,12 @@ def tone(label: str, seconds: float, seed: int = 0, rate: int = SAMPLE_RATE) -> 
     return (0.2 * audio / np.abs(audio).max()).astype(np.float32)
 
 
+def duet(label: str, seconds: float, seed: int = 0) -> np.ndarray:
+    """The one timbre above the other, which is 12 dB below, as in recordings; float32 (time,)."""
+    (other,) = set(CLASSES) - {label}
+    return tone(label, seconds, seed) + 0.25 * tone(other, seconds, seed + 1000)
+
+
 def picture(audio: np.ndarray) -> np.ndarray:
     """The whole log-mel (bin, frame) at once."""
     return VocoderMel()(torch.from_numpy(to_full_scale(audio))[None])[0].numpy()

@@ -127,7 +127,7 @@ def test_batches_and_progress_change_nothing(model, monkeypatch):
     seconds = []
     found = recognise(AUDIO, SAMPLE_RATE, model=model, progress=seconds.append)
     assert sum(seconds) == pytest.approx(5.0)
-    monkeypatch.setattr("diffusion_pir.inference.BATCH", 5)
+    monkeypatch.setattr("diffusion_pir.streams.BATCH", 5)
     other = recognise(AUDIO, SAMPLE_RATE, model=model)
     np.testing.assert_allclose(found.probabilities, other.probabilities, atol=1e-5)
 
