@@ -1,0 +1,175 @@
+"""The network: a segment of audio in, the logits of its rows of tokens out.
+
+Paper: "YourMT3+: Multi-instrument music transcription with enhanced transformer architectures and cross-dataset stem
+augmentation" (Chang et al., MLSP 2024, arXiv 2407.04822). Front-end -> encoder (T5's, or PerceiverTF with or without a
+mixture of experts) -> bridge -> decoder, which writes one row for everything or one for each of 13 channels.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from yourmt3plus.decoder import Decoder
+from yourmt3plus.front_ends import Mel, Spectrum
+from yourmt3plus.moe import Routing
+from yourmt3plus.perceiver import PerceiverTF
+from yourmt3plus.programs import MULTI, SINGLE, Channels
+from yourmt3plus.rows import RowBatch
+from yourmt3plus.t5 import T5Encoder
+from yourmt3plus.tokenizer import whole_ticks
+
+PARTS = {kind.__name__: kind for kind in (Spectrum, Mel, PerceiverTF, T5Encoder, Decoder)}
+N_SAMPLES = 32_767  # of a released segment: 110 frames of 300 samples, 256 of 128
+
+
+class Heard(NamedTuple):
+    """What the network makes of segments before it writes."""
+
+    memory: Tensor  # (batch, channel, frame, dim), which the decoder's rows listen to
+    routing: Routing | None  # how busy its experts were, (layer, expert), if it has such
+
+
+class Predicted(NamedTuple):
+    """Logits of rows, and what the experts did."""
+
+    logits: list[Tensor]  # of each batch of rows, (row, token, id)
+    routing: Routing | None
+
+
+class Bridge(nn.Module):
+    """The latents of a frame as the memory of each channel: so many for each, side by side, through one linear map.
+
+    Args:
+        n_latents: of a frame; a multiple of `n_channels`.
+        dim: of a latent.
+        n_channels: rows that a segment is written to.
+        memory_dim: of the decoder. Where it is that of the latents of a channel, they go through as they are.
+    """
+
+    def __init__(self, n_latents: int, dim: int, n_channels: int, memory_dim: int):
+        super().__init__()
+        per_channel, remainder = divmod(n_latents, n_channels)
+        if remainder or not per_channel:
+            raise ValueError(f"n_latents must be a multiple of the {n_channels} channels, not {n_latents}")
+        self.n_channels = n_channels
+        n_inputs = per_channel * dim
+        self.linear = nn.Identity() if n_inputs == memory_dim else nn.Linear(n_inputs, memory_dim, bias=False)
+
+    def forward(self, latents: Float[Tensor, "batch frame latent dim"]) -> Float[Tensor, "batch channel frame memory"]:
+        pattern = "batch frame (channel latent) dim -> batch channel frame (latent dim)"
+        return self.linear(rearrange(latents, pattern, channel=self.n_channels))
+
+
+class YourMT3(nn.Module):
+    """Front-end, encoder, bridge and decoder.
+
+    Args:
+        front_end: `front_ends.Spectrum` or `Mel`.
+        encoder: makes a `PerceiverTF` or `T5Encoder` from the front-end's n_frames and n_bins; in a configuration, its
+            class_path and init_args without those.
+        decoder: a `Decoder`.
+        n_channels: rows of a segment: 13, or 1 for everything.
+        n_samples: of a segment.
+        gate: learn to tell which channels are silent before anything is written, see `silence`.
+
+    The first three may also be the {"class_path", "init_args"} that a checkpoint holds. Of such, only `PARTS` are
+    built.
+    """
+
+    def __init__(
+        self,
+        front_end: nn.Module,
+        encoder: Callable[[int, int], nn.Module],
+        decoder: nn.Module,
+        n_channels: int = len(MULTI),
+        n_samples: int = N_SAMPLES,
+        gate: bool = False,
+    ):
+        super().__init__()
+        self.front_end: Any = part(front_end)() if isinstance(front_end, Mapping) else front_end
+        make: Any = part(encoder) if isinstance(encoder, Mapping) else encoder
+        self.encoder = make(self.front_end.n_frames(n_samples), self.front_end.n_bins)
+        self.decoder: Any = part(decoder)() if isinstance(decoder, Mapping) else decoder
+        self.bridge = Bridge(self.encoder.n_latents, self.encoder.dim, n_channels, self.decoder.dim)
+        self.n_channels = n_channels
+        self.n_samples = n_samples
+        self.gate = nn.Linear(self.decoder.dim, 1) if gate else None
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the audio, in Hz."""
+        return self.front_end.grid.sample_rate
+
+    @property
+    def n_ticks(self) -> int:
+        """Ticks of 10 ms that a segment has for its own."""
+        return whole_ticks(self.n_samples, self.sample_rate)
+
+    @property
+    def channels(self) -> Channels:
+        """Who is written to which row.
+
+        Raises:
+            ValueError: the network has neither 1 row nor 13.
+        """
+        known = {len(channels): channels for channels in (SINGLE, MULTI)}
+        if self.n_channels not in known:
+            raise ValueError(f"no table of channels for {self.n_channels} rows, only for {sorted(known)}")
+        return known[self.n_channels]
+
+    def encode(self, audio: Float[Tensor, "batch time"]) -> Heard:
+        """What the decoder's rows listen to.
+
+        Args:
+            audio: mono segments in -1..1 at `sample_rate`, `n_samples` long.
+        """
+        encoding = self.encoder(self.front_end(audio))
+        return Heard(self.bridge(encoding.latents), encoding.routing)
+
+    def write(
+        self,
+        memory: Float[Tensor, "batch channel frame dim"],
+        rows: RowBatch,
+        task: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "row token id"]:
+        """Logits of each token of some rows, given those before it.
+
+        Args:
+            memory: of `encode`.
+            rows: of its segments and channels.
+            task: what each segment is asked for, if the decoder knows tasks.
+        """
+        asked = None if task is None else task[rows.row // self.n_channels]
+        return self.decoder(rows.tokens, memory.flatten(0, 1)[rows.row], asked)
+
+    def silence(self, memory: Float[Tensor, "batch channel frame dim"]) -> Float[Tensor, "batch channel"]:
+        """Logits of there being nothing in a channel, from where its frames say most.
+
+        Raises:
+            ValueError: the network was made without gate.
+        """
+        if self.gate is None:
+            raise ValueError("this network has no gate; make it with gate=True")
+        return self.gate(memory.amax(dim=2))[..., 0]
+
+    def forward(
+        self,
+        audio: Float[Tensor, "batch time"],
+        rows: Sequence[RowBatch],
+        task: Int[Tensor, " batch"] | None = None,
+    ) -> Predicted:
+        """Logits of the rows, in batches as they come; see `rows.bucket`."""
+        heard = self.encode(audio)
+        return Predicted([self.write(heard.memory, batch, task) for batch in rows], heard.routing)
+
+
+def part(config: Mapping[str, Any]) -> Callable[..., nn.Module]:
+    """What makes a part of a checkpoint; a checkpoint cannot name code of its own."""
+    name = config["class_path"].rpartition(".")[2]
+    if name not in PARTS:
+        raise ValueError(f"{config['class_path']} is no part of a YourMT3; it may be one of {', '.join(PARTS)}")
+    return partial(PARTS[name], **config.get("init_args", {}))

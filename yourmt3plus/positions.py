@@ -1,0 +1,101 @@
+"""Where a token or a frame stands: sinusoids that are added, rotations of queries and keys, biases by distance."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+KINDS = ("sinusoidal", "rope", "relative")
+BASE = 10_000.0  # ratio of the longest to the shortest wave
+MAX_POSITIONS = 1034  # places that the released models have sinusoids for
+
+
+class Positions(nn.Module):
+    """The position of T5-like layers, in one of three ways.
+
+    Args:
+        kind: "sinusoidal" is added to the input once (as released), "rope" turns queries and keys by their places,
+            "relative" adds T5's learnt bias for each distance to the scores of all layers.
+        dim: of the input.
+        n_heads: of the attention.
+        head_dim: of each head; even.
+        bidirectional: whether keys may come after their query, which the buckets of "relative" tell apart.
+    """
+
+    table: Tensor  # (place, dim) of "sinusoidal"; a constant, in no checkpoint
+
+    def __init__(self, kind: str, dim: int, n_heads: int, head_dim: int, bidirectional: bool = False):
+        super().__init__()
+        if kind not in KINDS:
+            raise ValueError(f"positions must be one of {', '.join(KINDS)}, not {kind}")
+        self.kind = kind
+        self.n_pairs = head_dim // 2
+        self.bidirectional = bidirectional
+        if kind == "sinusoidal":
+            self.register_buffer("table", sinusoids(MAX_POSITIONS, dim), persistent=False)
+        if kind == "relative":
+            self.distance = nn.Embedding(32, n_heads)
+            nn.init.normal_(self.distance.weight, std=dim**-0.5)
+
+    def add(self, x: Tensor, places: Tensor) -> Tensor:
+        """(row, token, dim) input of the first layer, whose tokens stand at places (token,) int64."""
+        return x + self.table[places] if self.kind == "sinusoidal" else x
+
+    def angles(self, places: Tensor) -> Tensor | None:
+        """(token, pair) by which to turn queries and keys, if at all."""
+        return rope_angles(places, self.n_pairs) if self.kind == "rope" else None
+
+    def bias(self, queries: Tensor, keys: Tensor) -> Tensor | None:
+        """(head, query, key) to add to the scores, if anything, of queries and keys at these places."""
+        if self.kind != "relative":
+            return None
+        return self.distance(buckets(keys[None] - queries[:, None], self.bidirectional)).permute(2, 0, 1)
+
+
+def sinusoids(n_places: int, dim: int) -> Tensor:
+    """(place, dim): sines in the first half, cosines in the second (Marian's order)."""
+    angle = rope_angles(torch.arange(n_places), dim // 2)
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def rope_angles(places: Tensor, n_pairs: int) -> Tensor:
+    """(place, pair) radians: pair i goes round once in 2 pi BASE^(i / n_pairs) places."""
+    pair = torch.arange(n_pairs, device=places.device)
+    return places[:, None] * BASE ** (-pair / n_pairs)
+
+
+def pixel_angles(n_places: int, n_pairs: int) -> Tensor:
+    """(place, pair) radians of the released models' axes that are not time: places from -1 to 1, 1 to 5 half turns."""
+    return torch.linspace(-1, 1, n_places)[:, None] * torch.linspace(1, 5, n_pairs) * math.pi
+
+
+def rotate(x: Tensor, angles: Tensor | None) -> Tensor:
+    """Turn neighbouring dims of x (..., place, dim) in their planes; dims beyond 2 * pair stay, and with None all."""
+    if angles is None:
+        return x
+    turned, rest = x.tensor_split([2 * angles.shape[-1]], dim=-1)
+    a, b = turned.unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    return torch.cat([torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2), rest], dim=-1)
+
+
+def buckets(distance: Tensor, bidirectional: bool, n_buckets: int = 32, reach: int = 128) -> Tensor:
+    """T5's classes of key place minus query place: near ones one by one, then logarithmic up to `reach`.
+
+    Args:
+        distance: int64, any shape.
+        bidirectional: give half of the classes to keys after the query; otherwise those count as distance 0.
+        n_buckets: classes in all.
+        reach: distance from which on all share the last class.
+    """
+    offset: Tensor | int = 0
+    if bidirectional:
+        n_buckets //= 2
+        offset = n_buckets * (distance > 0)
+        distance = distance.abs()
+    else:
+        distance = -distance.clamp(max=0)
+    exact = n_buckets // 2
+    growth = torch.log(distance.clamp(min=exact) / exact) / math.log(reach / exact)
+    far = exact + (growth * (n_buckets - exact)).long()
+    return offset + torch.where(distance < exact, distance, far.clamp(max=n_buckets - 1))
