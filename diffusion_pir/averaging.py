@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
@@ -26,4 +25,6 @@ class RunningAverage(WeightAveraging):
 def step(average: list[Tensor], weights: list[Tensor], n_averaged: Tensor, decay: float):
     """Move each average towards its weights."""
     n = float(n_averaged)
-    torch._foreach_lerp_(average, weights, 1.0 - min(decay, (1.0 + n) / (10.0 + n)))
+    share = 1.0 - min(decay, (1.0 + n) / (10.0 + n))
+    for mean, weight in zip(average, weights, strict=True):
+        mean.lerp_(weight, share)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
@@ -75,7 +75,8 @@ class Denoiser(nn.Module):
         Each is a ResNet and gives (batch, map, row, column). "up_0" has as many maps as the bottleneck; the paper's
         "first upsampling block", with half of them, is "up_1".
         """
-        down, up = self.unet.down_blocks, self.unet.up_blocks
+        unet: Any = self.unet
+        down, up = unet.down_blocks, unet.up_blocks
         last = len(down) - 1
         paths = {
             "down": f"down_blocks.{last - 1}.resnets.{len(down[last - 1].resnets) - 1}",

@@ -196,9 +196,10 @@ def load_t5(path: str) -> tuple[Any, Any]:
     # transformers takes seconds to import: only who builds a table waits.
     from transformers import AutoTokenizer, T5EncoderModel
 
+    encoder_class: Any = T5EncoderModel
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
-        encoder, found = T5EncoderModel.from_pretrained(path, output_loading_info=True, dtype=torch.float32)
+        encoder, found = encoder_class.from_pretrained(path, output_loading_info=True, dtype=torch.float32)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise PromptError(
