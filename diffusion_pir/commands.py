@@ -132,10 +132,20 @@ def train_head_command(args: list[str]) -> int:
 def evaluate_command(args: list[str]) -> int:
     """Exit code 0, or 2 with one line if there is nothing to score."""
     parser = verb("evaluate", "Score a head on excerpts whose labels are known; thresholds come from validation alone.")
-    parser.add_argument("--data", type=Path, required=True, help="a prepared store, a folder <label>/*.wav, or a CSV")
-    parser.add_argument("--split", default="test", choices=("train", "validation", "test"))
-    parser.add_argument("--csv", type=Path, help="also write the scores as CSV, a row for each class and rule")
-    parser.add_argument("--json", type=Path, help="also write everything, and what was said of each excerpt")
+    parser.add_argument(
+        "--data",
+        default="predominance",
+        help="a folder <label>/*.wav, a CSV path,labels, prepared data, or a size of the embedded set (default: "
+        "predominance)",
+    )
+    parser.add_argument(
+        "--split", choices=("train", "validation", "test"), help="(default: test, or all if there is none)"
+    )
+    parser.add_argument("--csv", type=Path, help="also write the scores as CSV, a row for each decision")
+    parser.add_argument("--json", type=Path, help="also write them as JSON, with what was said of each clip")
+    parser.add_argument(
+        "--cache", type=Path, help="folder for log-mels of a folder or CSV (default: below $TUTTI_DATA)"
+    )
     add_head(parser)
     options = parser.parse_args(args)
     from common.jobs import guarded

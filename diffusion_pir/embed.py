@@ -10,11 +10,11 @@ import numpy as np
 
 from common import audio as sound
 from common.jobs import Done, Job, attempt, plan_files, run_all, seconds_of
-from common.melspec import SAMPLE_RATE
 from common.storage import replacing
 from diffusion_pir.backbones import Backbone, open_backbone
 from diffusion_pir.features import FeatureSpec, hear, wanted_taps
 from diffusion_pir.heads import concatenate
+from diffusion_pir.inference import blocks_of
 from diffusion_pir.streams import Recording, batches
 
 SUFFIX = ".embedding.npz"
@@ -60,10 +60,10 @@ def embed_file(
         ValueError: audio that cannot be used.
         OSError: an output that cannot be written.
     """
-    recording = Recording(lambda: sound.blocks(job.audio, SAMPLE_RATE), hop, progress=progress)
+    recording = Recording(blocks_of(job.audio), hop, progress=progress)
     parts = []
-    for rows, windows in batches(recording):
-        heard = hear(backbone, windows, [recording.ids[row] for row in rows], spec)
+    for batch in batches(recording, backbone):
+        heard = hear(backbone, batch.windows, batch.ids, spec)
         parts.append(concatenate([heard[cell] for cell in spec.cells]).cpu().numpy())
     features = np.concatenate(parts)
     with replacing(job.out) as temporary:

@@ -60,8 +60,8 @@ def recognise_file(job: Job, options: Namespace, model: Recogniser, progress: Ca
     """
     meter, overview = Meter(), Overview()
 
-    def blocks():
-        return meter.watch(sound.blocks(job.audio, SAMPLE_RATE), None, SAMPLE_RATE)
+    def blocks(sample_rate: int):
+        return meter.watch(sound.blocks(job.audio, sample_rate), None, sample_rate)
 
     recording = Recording(blocks, options.hop, model.frames, progress, overview.push)
     doubts = [f"{job.audio}: {doubt}" for doubt in meter.doubts()]  # before it is read again

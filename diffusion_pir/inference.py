@@ -12,14 +12,13 @@ import torch
 
 from common import audio as sound
 from common import checkpoint
-from common.melspec import SAMPLE_RATE
 from diffusion_pir.backbones import WEIGHTS, Backbone, open_backbone
 from diffusion_pir.decode import Calibration
 from diffusion_pir.features import FeatureSpec, hear
 from diffusion_pir.heads import HEADS, Head, concatenate
 from diffusion_pir.judge import Decision
 from diffusion_pir.melstore import FRONT_END
-from diffusion_pir.streams import Blocks, Recording, batches, is_silent
+from diffusion_pir.streams import Blocks, Recording, batches
 from diffusion_pir.windows import FRAMES
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Recogniser:
 
     @torch.inference_mode()
     def __call__(self, windows: np.ndarray, ids: Sequence[str]) -> np.ndarray:
-        """Logits float32 (window, class) of log-mels (window, bin, frame), whose names fix the noise."""
+        """Logits float32 (window, class) of windows as the backbone takes them, whose names fix the noise."""
         heard = hear(self.backbone, windows, ids, self.spec)
         return self.head(concatenate([heard[cell] for cell in self.spec.cells])).float().cpu().numpy()
 
@@ -161,14 +160,14 @@ def logits(model: Recogniser, recording: Recording) -> tuple[np.ndarray, np.ndar
 
     Silent windows are not asked about and have zeros.
     """
-    said = np.zeros((len(recording.starts), len(model.classes)), np.float32)
-    silent = np.zeros(len(said), bool)
-    for rows, windows in batches(recording):
-        silent[rows] = is_silent(windows)
-        asked = rows[~silent[rows]]
+    said, silent = [], []
+    for batch in batches(recording, model.backbone):
+        said.append(np.zeros((len(batch.ids), len(model.classes)), np.float32))
+        silent.append(batch.silent)
+        asked = np.flatnonzero(~batch.silent)
         if len(asked):
-            said[asked] = model(windows[asked - rows[0]], [recording.ids[row] for row in asked])
-    return said, silent
+            said[-1][asked] = model(batch.windows[asked], [batch.ids[row] for row in asked])
+    return np.concatenate(said), np.concatenate(silent)
 
 
 def decide(model: Recogniser, recording: Recording) -> Recognition:
@@ -237,11 +236,11 @@ def blocks_of(audio: Audio, sample_rate: int | None = None) -> Blocks:
         AudioError: an array that cannot be sound.
     """
     if isinstance(audio, str | Path):
-        return lambda: sound.blocks(audio, SAMPLE_RATE)
+        return lambda rate: sound.blocks(audio, rate)
     if sample_rate is None:
         raise ValueError("an array does not know its sample rate: give sample_rate=")
-    samples = sound.conform(_as_array(audio), sample_rate, SAMPLE_RATE)
-    return lambda: [samples]
+    samples = sound.conform(_as_array(audio), sample_rate)
+    return lambda rate: [sound.conform(samples, sample_rate, rate)]
 
 
 def _as_array(audio: Any) -> np.ndarray:

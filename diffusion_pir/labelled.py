@@ -6,7 +6,7 @@ from pathlib import Path
 
 from common.datasets.files import DatasetError
 from common.pieces import content_hash
-from diffusion_pir.melstore import FRONT_END, Clip, MelStore, Source, write_store
+from diffusion_pir.melstore import FRONT_END, MelStore, Source, write_store
 from diffusion_pir.sources import classes_of, csv_sources, folder_sources
 
 
@@ -39,8 +39,3 @@ def state_of(sources: Sequence[Source]) -> str:
     stats = [os.stat(source.clip.path) for source in sources if os.path.exists(source.clip.path)]
     changed = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
     return content_hash([(source.clip.id, source.clip.labels) for source in sources], changed)[:16]
-
-
-def labels_without(clips: Sequence[Clip], classes: Sequence[str]) -> set[str]:
-    """Labels of clips that are no class."""
-    return {label for clip in clips for label in clip.labels} - set(classes)

@@ -1,7 +1,7 @@
 """Recordings of any length as windows of log-mel: what a backbone hears of them, with no more in memory than a few."""
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 
 from common import audio as sound
 from common.melspec import HOP_LENGTH, SAMPLE_RATE, SILENCE, VocoderMel
+from diffusion_pir.backbones import Backbone
 from diffusion_pir.melstore import SILENT
 from diffusion_pir.windows import FRAMES
 
@@ -17,7 +18,7 @@ CONTEXT = 2 * HOP_LENGTH  # samples that the last frame of a piece sees beyond i
 BATCH = 16  # windows that go through a backbone together
 QUIET = np.log(1e-2)  # a window without a mel magnitude above this, 80 dB below a full tone, is silence
 
-Blocks = Callable[[], Iterable[np.ndarray]]
+Blocks = Callable[[int], Iterable[np.ndarray]]
 
 
 class Recording:
@@ -26,7 +27,7 @@ class Recording:
     It is read twice: once for its peak and length, when this is made, and once for each walk through its windows.
 
     Args:
-        blocks: gives the recording from its start, float32 (time,) pieces at the rate of the front-end, however cut.
+        blocks: gives the recording from its start at a rate in Hz, float32 (time,) pieces, however cut.
         hop: seconds from one window to the next, at least a frame; the last window ends with the recording. Windows
             begin on frames, so that a hop of 0.25 s is 12 or 13 of them.
         frames: of a window.
@@ -55,7 +56,7 @@ class Recording:
         if not 0 < HOP_LENGTH <= hop * SAMPLE_RATE:
             raise ValueError(f"a hop of {hop} s: windows are at least a frame of {float(1 / self.grid.rate)} s apart")
         peak, n_samples = 0.0, 0
-        for block in blocks():
+        for block in blocks(SAMPLE_RATE):
             peak = max(peak, float(np.abs(block).max(initial=0.0)))
             n_samples += len(block)
         self.gain = 1.0 / peak if peak > SILENT else 1.0
@@ -69,7 +70,7 @@ class Recording:
         """Seconds at which the windows begin, float64 (window,)."""
         return self.grid.times(self.starts)
 
-    @cached_property
+    @property
     def ids(self) -> list[str]:
         """Names of the windows, which fix their noise: where they begin, whatever the recording is called."""
         return [f"@{start}" for start in self.starts.tolist()]
@@ -78,9 +79,16 @@ class Recording:
         """float32 (bin, frame) each, silence after the end of a recording that is shorter than a window."""
         return sound.stretches(self.log_mel(), self.starts.tolist(), self.frames, SILENCE)
 
+    def audio(self, sample_rate: int) -> Iterator[np.ndarray]:
+        """The same windows as audio at a rate in Hz, float32 (time,) each."""
+        per_frame = sample_rate * HOP_LENGTH / SAMPLE_RATE
+        starts = [round(start * per_frame) for start in self.starts.tolist()]
+        for window in sound.stretches(self.blocks(sample_rate), starts, round(self.frames * per_frame)):
+            yield window * np.float32(self.gain)
+
     def log_mel(self) -> Iterator[np.ndarray]:
         """All frames in order, float32 (bin, frame) pieces."""
-        for window in sound.windows(self.blocks(), PIECE_FRAMES * HOP_LENGTH, CONTEXT):
+        for window in sound.windows(self.blocks(SAMPLE_RATE), PIECE_FRAMES * HOP_LENGTH, CONTEXT):
             n_samples = len(window.audio) - window.left - window.right
             first, count = window.left // HOP_LENGTH, self.grid.n_frames(n_samples)
             with torch.inference_mode():
@@ -93,12 +101,29 @@ class Recording:
             yield piece
 
 
-def batches(recording: Recording) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows (window,) and float32 (window, bin, frame) of its windows, a few at a time."""
-    windows, first = recording.windows(), 0
-    while batch := list(islice(windows, BATCH)):
-        yield np.arange(first, first + len(batch)), np.stack(batch)
-        first += len(batch)
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """A few windows of a recording.
+
+    Args:
+        ids: their names.
+        windows: as a backbone takes them, float32 (window, bin, frame) or (window, time).
+        silent: which hold no sound, bool (window,).
+    """
+
+    ids: list[str]
+    windows: np.ndarray
+    silent: np.ndarray
+
+
+def batches(recording: Recording, backbone: Backbone) -> Iterator[Batch]:
+    """The windows of a recording, in order."""
+    pictures, ids = recording.windows(), iter(recording.ids)
+    audio = recording.audio(backbone.sample_rate) if backbone.takes == "audio" else None
+    while batch := list(islice(pictures, BATCH)):
+        log_mels = np.stack(batch)
+        windows = log_mels if audio is None else np.stack(list(islice(audio, len(batch))))
+        yield Batch(list(islice(ids, len(batch))), windows, log_mels.max(axis=(1, 2)) < QUIET)
 
 
 class Overview:
@@ -136,8 +161,3 @@ class Overview:
 def _means(frames: np.ndarray, span: int) -> np.ndarray:
     """Of so many neighbours each."""
     return frames.reshape(len(frames), -1, span).mean(axis=2)
-
-
-def is_silent(windows: np.ndarray) -> np.ndarray:
-    """Which of the windows (window, bin, frame) hold no sound, bool (window,)."""
-    return windows.max(axis=(1, 2)) < QUIET

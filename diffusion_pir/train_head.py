@@ -12,12 +12,13 @@ import torch
 from tqdm import tqdm
 
 from common.datasets.files import DatasetError
-from common.evaluation.multilabel import class_scores, f_scores, ranking_scores
+from common.evaluation.multilabel import f_scores
 from diffusion_pir import inference
 from diffusion_pir.backbones import Backbone, open_backbone
 from diffusion_pir.bank import POOLS
+from diffusion_pir.evaluate import table_of, windows_for
 from diffusion_pir.feature_cache import FeatureCache
-from diffusion_pir.features import FeatureError, FeatureSpec
+from diffusion_pir.features import FeatureSpec
 from diffusion_pir.heads import HEADS, Head
 from diffusion_pir.inference import Recogniser
 from diffusion_pir.judge import Decision, Heard, choose
@@ -129,27 +130,12 @@ def features_of(backbone: Backbone, part: Part, spec: FeatureSpec, root: Path) -
     """What the backbone hears, taken once and kept.
 
     Raises:
-        FeatureError: the backbone has no such layer, or takes no log-mels.
+        FeatureError: the backbone has no such layer.
     """
-    if backbone.takes != "log_mel":
-        raise FeatureError(f"{backbone.name} hears audio, and heads are trained on log-mels; take another --model")
-    cache = FeatureCache(root, backbone, part.windows, spec, "float32")  # of any network; a user's data is not large
+    windows = windows_for(backbone, part.windows)
+    cache = FeatureCache(root, backbone, windows, spec, "float32")  # holds any layer's values; a user's data is small
     cache.extract()
     return [cache[cell] for cell in spec.cells]
-
-
-def table_of(heard: Heard, scores: np.ndarray, estimate: np.ndarray, classes: Sequence[str]) -> str:
-    """Precision, recall and F of each class and of all, in lines."""
-    each = class_scores(heard.labels, estimate)
-    width = max(len("micro"), *map(len, classes))
-    lines = [f"{'':{width}} {'clips':>6} {'precision':>10} {'recall':>7} {'F':>6}"]
-    rows = zip(classes, each["n_clips"], each["precision"], each["recall"], each["f1"], strict=True)
-    lines += [f"{name:{width}} {n:6d} {p:10.3f} {r:7.3f} {f:6.3f}" for name, n, p, r, f in rows]
-    averages, ranking = f_scores(heard.labels, estimate), ranking_scores(heard.labels, scores)
-    for name in ("micro", "macro"):
-        precision, recall, f1 = (averages[f"{name}_{what}"] for what in ("precision", "recall", "f1"))
-        lines.append(f"{name:{width}} {len(estimate):6d} {precision:10.3f} {recall:7.3f} {f1:6.3f}")
-    return "\n".join([*lines, f"LRAP {ranking['lrap']:.3f}, mAP {ranking['map']:.3f}"])
 
 
 def run(options: Namespace) -> int:

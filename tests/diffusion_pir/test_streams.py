@@ -1,18 +1,21 @@
 import tracemalloc
 from itertools import repeat
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from common.melspec import N_BINS, SAMPLE_RATE, SILENCE
-from diffusion_pir.streams import Overview, Recording, is_silent
+from diffusion_pir.streams import Overview, Recording, batches
 from tests.diffusion_pir.planted import picture
 
+LOG_MEL: Any = SimpleNamespace(takes="log_mel", sample_rate=SAMPLE_RATE)
 NOISE = np.random.default_rng(0).uniform(-0.3, 0.3, 25 * SAMPLE_RATE + 77).astype(np.float32)
 
 
 def recording(audio: np.ndarray, hop: float = 0.25, cuts: int = 7, **options) -> Recording:
-    return Recording(lambda: np.array_split(audio, cuts), hop, **options)
+    return Recording(lambda rate: np.array_split(audio, cuts), hop, **options)
 
 
 def test_log_mel_of_a_stream_is_that_of_the_whole_brought_to_a_peak_of_one():
@@ -52,9 +55,36 @@ def test_who_watches_sees_every_frame_and_all_seconds():
 def test_level_does_not_matter_and_silence_is_not_made_loud():
     loud, quiet = (next(recording(level * NOISE[:32_000]).windows()) for level in (1.0, 1e-3))
     np.testing.assert_allclose(loud, quiet, atol=1e-4)
-    silent = np.stack([next(recording(level * NOISE[:32_000]).windows()) for level in (0.0, 1e-5)])
-    np.testing.assert_array_equal(is_silent(silent), [True, True])
-    np.testing.assert_array_equal(is_silent(loud[None]), [False])
+    for level, silent in ((1.0, False), (1e-5, True), (0.0, True)):
+        (batch,) = batches(recording(level * NOISE[:32_000]), LOG_MEL)
+        assert batch.silent.tolist() == [silent]
+
+
+def test_batches_are_the_windows_in_order():
+    heard = recording(NOISE[:160_000])
+    found = list(batches(heard, LOG_MEL))
+    assert [len(batch.ids) for batch in found] == [16, 16, 1]
+    assert [name for batch in found for name in batch.ids] == heard.ids
+    np.testing.assert_array_equal(np.concatenate([batch.windows for batch in found]), np.stack(list(heard.windows())))
+
+
+def test_backbones_that_take_audio_get_the_same_windows_as_audio():
+    audio, rate = NOISE[:70_001], 24_000
+    resampled = np.resize(audio, round(len(audio) * 1.5))
+
+    def blocks(sample_rate):
+        return np.array_split(audio if sample_rate == SAMPLE_RATE else resampled, 5)
+
+    heard = Recording(blocks, 1.0)
+    found = np.concatenate(
+        [batch.windows for batch in batches(heard, SimpleNamespace(takes="audio", sample_rate=rate))]
+    )
+    peak = np.abs(audio).max()
+    starts = [round(start * 480) for start in heard.starts.tolist()]
+    assert starts == [0, 24_000, 48_000, 57_120]
+    np.testing.assert_allclose(found[:3], [resampled[start : start + 48_000] / peak for start in starts[:3]], rtol=1e-6)
+    rest = resampled[57_120:] / peak
+    np.testing.assert_allclose(found[3], np.pad(rest, (0, 48_000 - len(rest))), rtol=1e-6)
 
 
 @pytest.mark.parametrize("hop", [0.0, -1.0, 0.019])
@@ -66,7 +96,7 @@ def test_a_hop_of_less_than_a_frame_is_refused(hop):
 def test_memory_does_not_grow_with_the_recording():
     def peak(n_blocks: int) -> int:
         tracemalloc.start()
-        for _ in Recording(lambda: repeat(NOISE[:160_000], n_blocks), 1.0).windows():
+        for _ in Recording(lambda rate: repeat(NOISE[:160_000], n_blocks), 1.0).windows():
             pass
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
