@@ -9,7 +9,7 @@ import torch
 from common import checkpoint
 from common.melspec import SAMPLE_RATE, VocoderMel
 from diffusion_pir import inference
-from diffusion_pir.backbones import DenoiserBackbone, open_backbone
+from diffusion_pir.backbones import Backbone, DenoiserBackbone, open_backbone
 from diffusion_pir.decode import Calibration
 from diffusion_pir.features import FeatureSpec
 from diffusion_pir.heads import PlusHead
@@ -47,11 +47,11 @@ def open_tiny(path: Path) -> DenoiserBackbone:
     return backbone
 
 
-def random_model(backbone: DenoiserBackbone, rule: Any = "S2", spec: FeatureSpec = SPEC) -> Recogniser:
+def random_model(backbone: Backbone, spec: FeatureSpec = SPEC) -> Recogniser:
     """A head that has learnt nothing."""
     torch.manual_seed(1)
     head = PlusHead(16 * len(spec.sigmas), len(CLASSES)).eval()
-    decision = Decision(rule, (0.5,), Calibration(2.0, (0.1, -0.1)))
+    decision = Decision("S2", (0.5,), Calibration(2.0, (0.1, -0.1)))
     return Recogniser(backbone, head, spec, decision, CLASSES, "random")
 
 

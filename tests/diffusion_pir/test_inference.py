@@ -13,9 +13,11 @@ from common.audio import AudioError
 from common.checkpoint import CheckpointError
 from common.melspec import SAMPLE_RATE
 from diffusion_pir import recognise
-from diffusion_pir.features import FeatureError, extract
+from diffusion_pir.backbones import open_backbone
+from diffusion_pir.features import FeatureError, FeatureSpec, extract
 from diffusion_pir.heads import concatenate
 from diffusion_pir.inference import WeightsError, load, save
+from tests.diffusion_pir.pipelines import write_stable_audio
 from tests.diffusion_pir.planted import (
     CLASSES,
     SPEC,
@@ -144,6 +146,18 @@ def test_more_draws_of_noise_vary_less(model):
     assert spread(8) < 0.7 * spread(1)
     with pytest.raises(FeatureError, match="draws"):
         recognise(AUDIO, SAMPLE_RATE, model=model, draws=0)
+
+
+def test_a_model_of_others_that_hears_audio_recognises_too(tmp_path):
+    backbone = open_backbone(f"stable-audio:{write_stable_audio(tmp_path)}")
+    model = random_model(backbone, FeatureSpec((next(iter(backbone.taps)),), pool="time"))
+    found = recognise(AUDIO, SAMPLE_RATE, model=model, hop=1.0)
+    assert found.probabilities.shape == (4, 2)
+    save(tmp_path / "head.safetensors", model)
+    again = load(f"stable-audio:{tmp_path}", tmp_path / "head.safetensors")
+    np.testing.assert_array_equal(
+        recognise(AUDIO, SAMPLE_RATE, model=again, hop=1.0).probabilities, found.probabilities
+    )
 
 
 def test_what_cannot_be_loaded_is_told(files, tmp_path):
