@@ -32,7 +32,14 @@ class Cells:
         """Keys in order of pitch and frame (cell,), which `spans` looks up, and values (cell, value)."""
         keys = np.concatenate(self._keys)
         order = np.argsort(keys)
-        return keys[order], np.concatenate(self._rows)[order] if self._rows else np.empty((0, 0), np.float32)
+        place = np.empty_like(order)
+        place[order] = np.arange(len(keys))
+        rows = np.empty((len(keys), self._rows[0].shape[1] if self._rows else 0), np.float32)
+        first = 0
+        for part in self._rows:  # not joined before, which would be a copy more
+            rows[place[first : first + len(part)]] = part
+            first += len(part)
+        return keys[order], rows
 
 
 def frames(keys: np.ndarray) -> np.ndarray:
@@ -50,7 +57,13 @@ def spans(keys: np.ndarray, notes: Notes, grid: FrameGrid, seconds: float = np.i
 
 def reduce(how: np.ufunc, rows: np.ndarray, start: np.ndarray, stop: np.ndarray, empty: float = 0.0) -> np.ndarray:
     """`how` (np.add, np.maximum ...) over rows[start:stop] of each pair, (pair, value); `empty` where none is."""
-    padded = np.concatenate([rows, np.full_like(rows, empty, shape=(1, rows.shape[1]))])  # a stop may be the end
-    pairs = np.stack([start, stop], axis=1).ravel()
-    reduced = how.reduceat(padded, pairs, axis=0)[::2] if len(pairs) else padded[:0]
-    return np.where((stop > start)[:, None], reduced, empty)
+    values = np.full((len(start), rows.shape[1]), empty, rows.dtype)
+    some = np.flatnonzero(start < stop)
+    # Between two pairs `reduceat` runs over what lies between them: in any other order, over the table again and again.
+    inside = some[np.argsort(start[some], kind="stable")]
+    inside = inside[stop[inside] < len(rows)]
+    if len(inside):
+        values[inside] = how.reduceat(rows, np.stack([start[inside], stop[inside]], axis=1).ravel(), axis=0)[::2]
+    for i in some[stop[some] == len(rows)]:  # which `reduceat` cannot be told
+        values[i] = how.reduce(rows[start[i] :], axis=0)
+    return values
