@@ -199,6 +199,7 @@ def recognise(
     draws: int | None = None,
     device: str = "cpu",
     progress: Callable[[float], object] | None = None,
+    watch: Callable[[np.ndarray], object] | None = None,
 ) -> Recognition:
     """The instruments that are heard above all others.
 
@@ -214,6 +215,7 @@ def recognise(
         draws: of noise, over which features are averaged; instead of as many as the head was trained with.
         device: where to run.
         progress: called with the seconds that are done since the last call.
+        watch: called with the log-mel (bin, frame), piece by piece, see `streams.Overview`.
 
     Returns:
         Probabilities of each window, and the decision for the whole.
@@ -225,7 +227,7 @@ def recognise(
     if not isinstance(model, Recogniser):
         model = load(model, head, device)
     model = model.with_draws(draws)
-    return decide(model, Recording(blocks_of(audio, sample_rate), hop, model.frames, progress))
+    return decide(model, Recording(blocks_of(audio, sample_rate), hop, model.frames, progress, watch))
 
 
 def blocks_of(audio: Audio, sample_rate: int | None = None) -> Blocks:
