@@ -3,6 +3,7 @@
 One decoder writes all rows; a row listens to its own memory and to its own tokens, never to other rows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +39,11 @@ class Cache:
     def select(self, rows: Tensor) -> "Cache":
         """A cache of these rows, (row,) int64, alone."""
         return Cache(*(part.index_select(1, rows) for part in self._parts()))
+
+    @staticmethod
+    def join(parts: "Sequence[Cache]") -> "Cache":
+        """The rows of caches of equal capacity, one after the other."""
+        return Cache(*(torch.cat(tensors, dim=1) for tensors in zip(*(part._parts() for part in parts), strict=True)))
 
     def grown(self, capacity: int) -> "Cache":
         """The same with room for more tokens."""

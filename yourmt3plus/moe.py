@@ -49,8 +49,10 @@ class MixtureOfExperts(nn.Module):
         self.down_proj = nn.Parameter(torch.randn(n_experts, dim, hidden) * hidden**-0.5)
 
     def route(self, x: Tensor) -> tuple[Tensor, Tensor, Routing]:
-        """Experts (token, top_k) of tokens (token, dim), their weights, float32, and how busy that makes all."""
-        probability = self.router(x).float().softmax(dim=-1)
+        """Experts (token, top_k) of tokens (token, dim), their weights, and how busy that makes all; no fewer bits
+        than float32."""
+        logits = self.router(x)
+        probability = logits.softmax(dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
         weight, expert = probability.topk(self.top_k, dim=-1)
         weight = weight / weight.sum(dim=-1, keepdim=True)
         count = torch.zeros_like(probability[0]).index_add(0, expert.flatten(), torch.ones_like(weight).flatten())
