@@ -4,6 +4,7 @@ That a noise level is the unit lets every grid, and every agent of a sweep that 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -51,12 +52,17 @@ class Bank:
             raise GridError(f"{self.backbone.name} has no layer {unknown[0]}; it has {', '.join(taps)}, or {ALL}")
         return tuple(tap for tap in taps if tap in wanted)
 
-    def specs(self, point: Point) -> list[FeatureSpec]:
-        """What is taken for a cell, one spec for each of its noise levels; maps are too large to take of all layers."""
+    def spec(self, point: Point) -> FeatureSpec:
+        """The features of a cell, as who uses its head takes them."""
         # The mel has no network that could tell how it varies: its deviations are features too.
         pool = "mean_std" if isinstance(self.backbone, MelStatistics) else POOLS[point.head]
-        layers = self.layers(point) if pool == "map" else tuple(self.backbone.taps)
-        return [FeatureSpec(layers, (sigma,), self.draws, pool) for sigma in point.sigmas]
+        return FeatureSpec(self.layers(point), point.sigmas, self.draws, pool)
+
+    def specs(self, point: Point) -> list[FeatureSpec]:
+        """What is taken for a cell, one spec for each noise level, of all layers; maps are too large for that."""
+        asked = self.spec(point)
+        layers = asked.layers if asked.pool == "map" else tuple(self.backbone.taps)
+        return [replace(asked, layers=layers, sigmas=(sigma,)) for sigma in asked.sigmas]
 
     def cache(self, part: Part, spec: FeatureSpec) -> FeatureCache:
         """The files of some windows at one noise level."""
@@ -75,7 +81,7 @@ class Bank:
 
     def tables(self, parts: Sequence[Part], point: Point) -> list[Table]:
         """Features of parts one after the other, a table for each layer and noise level of a cell."""
-        cells = [(layer, spec) for spec in self.specs(point) for layer in self.layers(point)]
+        cells = [(layer, spec) for layer in self.layers(point) for spec in self.specs(point)]
         return [Joined([self.cache(part, spec)[layer, spec.sigmas[0]] for part in parts]) for layer, spec in cells]
 
     def digest(self, parts: Sequence[Part], point: Point) -> str:

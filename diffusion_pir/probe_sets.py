@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.predominance import SIZES
-from diffusion_pir.data import predominance_store
 from diffusion_pir.features import Windows
 from diffusion_pir.grid import JOIN
 from diffusion_pir.judge import Heard
 from diffusion_pir.melstore import Clip, MelStore
+from diffusion_pir.sources import predominance_store
 from diffusion_pir.windows import ClipWindows, MixedWindows, draw_mixes, mixed_labels
 
 

@@ -17,7 +17,8 @@ from diffusion_pir.bank import Bank, Beside
 from diffusion_pir.fits import SUPPORT
 from diffusion_pir.grid import CONSTANT, Point
 from diffusion_pir.heads import HEADS, Head
-from diffusion_pir.judge import Heard, choose, judge
+from diffusion_pir.inference import Recogniser
+from diffusion_pir.judge import Decision, Heard, choose, judge
 from diffusion_pir.probe import FitSettings, Split, fit_head, fit_mlps, predict
 from diffusion_pir.probe_sets import Part, open_set
 
@@ -32,10 +33,12 @@ class Result:
     Args:
         row: of the table; see `fits.COLUMNS`.
         scores: (excerpt, class) of the test set, from which anything else can be computed.
+        model: the head with all that it needs to be used; a constant has none.
     """
 
     row: dict[str, Any]
     scores: np.ndarray
+    model: Recogniser | None = None
 
 
 class Prober:
@@ -131,7 +134,11 @@ class Prober:
             "params": sum(parameter.numel() for parameter in head.parameters()),
             "seconds": round(seconds, 3),
         }
-        return self._result(point, row, heard(self.data.deciding), heard([self.data.test]))
+        decision, result = self._result(point, row, heard(self.data.deciding), heard([self.data.test]))
+        classes = self.data.classes
+        return replace(
+            result, model=Recogniser(bank.backbone, head, bank.spec(point), decision, classes, name_of(point))
+        )
 
     def _constant(self, point: Point) -> Result:
         """How often classes are in the excerpts of the validation, for every clip: the best that hears nothing."""
@@ -142,9 +149,9 @@ class Prober:
             return together(parts, np.tile(logits, (sum(len(part.clip) for part in parts), 1)))
 
         row = {"role": "floor", "model": CONSTANT, "params": 0, "seconds": 0.0}
-        return self._result(point, row, heard(self.data.deciding), heard([self.data.test]))
+        return self._result(point, row, heard(self.data.deciding), heard([self.data.test]))[1]
 
-    def _result(self, point: Point, row: dict[str, Any], validation: Heard, test: Heard) -> Result:
+    def _result(self, point: Point, row: dict[str, Any], validation: Heard, test: Heard) -> tuple[Decision, Result]:
         decision = choose(validation, point.agg, point.loss == "ce", calibrated=point.head in CALIBRATED)  # pyright: ignore[reportArgumentType] -- a checked point has such a rule
         chosen = decision(decision.scores(validation.logits, validation.excerpt, len(validation.labels)))
         floor = row["role"] == "floor"
@@ -160,7 +167,12 @@ class Prober:
                 for name, count in zip(self.data.classes, test.labels.sum(0), strict=True)
             },
         }
-        return Result(row, decision.scores(test.logits, test.excerpt, len(test.labels)))
+        return decision, Result(row, decision.scores(test.logits, test.excerpt, len(test.labels)))
+
+
+def name_of(point: Point) -> str:
+    """What a head is called that was kept of a sweep."""
+    return f"{point.head}-{point.layer}-{point.sigma}-seed{point.seed}"
 
 
 def _fit_key(point: Point) -> Point:

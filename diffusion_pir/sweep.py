@@ -5,22 +5,24 @@
     python -m diffusion_pir report runs/diffusion_pir/diffusion-noise                      # figures anew
 
 What is done is not done again: a sweep that was stopped goes on when the same command is given again. Its folder has
-for each fit a JSON (fits/) and the scores of all test excerpts (scores/), the table of all (fits.csv), figures and the
-W&B runs. Thresholds are chosen by validation alone.
+for each fit a JSON (fits/) and the scores of all test excerpts (scores/), with --keep-heads the head (heads/), then the
+table of all (fits.csv), figures and the W&B runs. Thresholds are chosen by validation alone.
 """
 
 import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from common.storage import replacing
+from diffusion_pir import inference
 from diffusion_pir.fits import write_rows
 from diffusion_pir.grid import Grid, Point, add_options, from_options
 from diffusion_pir.prober import Prober, Result
@@ -37,11 +39,13 @@ class Places:
         folder: of its results.
         features: root of all caches of features.
         device: it computes on.
+        heads: keep new heads too, for use.
     """
 
     folder: Path
     features: Path
     device: str = "cpu"
+    heads: bool = False
 
 
 def groups(points: Sequence[Point]) -> list[list[Point]]:
@@ -52,38 +56,46 @@ def groups(points: Sequence[Point]) -> list[list[Point]]:
     return list(found.values())
 
 
-def probers(grid: Grid, places: Places) -> Iterator[tuple[Prober, list[Point]]]:
-    """What the cells of a grid are fitted with, group by group.
+def extract(grid: Grid, places: Places, shard: int = 0, n_shards: int = 1) -> None:
+    """First stage: take the features of all cells, or the share of one of several machines.
 
     Raises:
         ValueError: a value of the grid makes no sense, or a model or data are not there.
     """
-    for points in groups(grid.points()):
-        yield Prober(points[0], places.features, places.device), points
-
-
-def extract(grid: Grid, places: Places, shard: int = 0, n_shards: int = 1) -> None:
-    """First stage: take the features of all cells, or the share of one of several machines."""
     with tracked(places.folder, grid.name, "extract", {**grid.values, "shard": f"{shard}/{n_shards}"}):
-        for prober, points in probers(grid, places):
-            prober.extract(points, shard, n_shards)
+        for points in groups(grid.points()):
+            Prober(points[0], places.features, places.device).extract(points, shard, n_shards)
 
 
 def fit(grid: Grid, places: Places) -> list[dict[str, Any]]:
-    """Second stage: fit and judge the cells that are not done; the rows of all."""
-    rows = []
+    """Second stage: fit and judge the cells that are not done; the rows of all. Errors are those of `extract`."""
     with tracked(places.folder, grid.name, "heads", grid.values) as run:
-        for prober, points in probers(grid, places):
-            keys = {point: prober.key(point) for point in points}
-            missing = [point for point in points if not fit_path(places, keys[point]).exists()]
-            print(f"{points[0].model} on {points[0].train}: {len(missing)} of {len(points)} fits to do", flush=True)
-            if missing:
-                prober.extract(missing)
-                for point, result in zip(missing, prober.results(missing), strict=True):
-                    keep(places, keys[point], point, result)
-                    log_rows(run, [result.row])
-            rows += [json.loads(fit_path(places, key).read_text())["row"] for key in keys.values()]
-    return rows
+        return [result.row for result in fit_points(grid.points(), places, lambda row: log_rows(run, [row]))]
+
+
+def fit_points(
+    points: Sequence[Point], places: Places, tell: Callable[[dict[str, Any]], None] = lambda row: None
+) -> list[Result]:
+    """Results of cells, group by group, without their models; what is done is read, what is not is done and kept.
+
+    Args:
+        points: cells, checked.
+        places: where.
+        tell: is given the row of each new fit.
+    """
+    results = []
+    for group in groups(points):
+        prober = Prober(group[0], places.features, places.device)
+        keys = {point: prober.key(point) for point in group}
+        missing = [point for point in group if not fit_path(places, keys[point]).exists()]
+        print(f"{group[0].model} on {group[0].train}: {len(missing)} of {len(group)} fits to do", flush=True)
+        if missing:
+            prober.extract(missing)
+            for point, result in zip(missing, prober.results(missing), strict=True):
+                keep(places, keys[point], point, result)
+                tell(result.row)
+        results += [read(places, key) for key in keys.values()]
+    return results
 
 
 def fit_path(places: Places, key: str) -> Path:
@@ -92,10 +104,18 @@ def fit_path(places: Places, key: str) -> Path:
 
 def keep(places: Places, key: str, point: Point, result: Result) -> None:
     """Write a fit, the JSON last: where it is, all is there."""
+    if places.heads and result.model:
+        inference.save(places.folder / "heads" / f"{key}.safetensors", result.model, torch.float16, row=result.row)
     with replacing(places.folder / "scores" / f"{key}.npy") as temporary:
         np.save(temporary, result.scores.astype(np.float32))
     with replacing(fit_path(places, key)) as temporary:
         temporary.write_text(json.dumps({"point": asdict(point), "row": result.row}, indent=1))
+
+
+def read(places: Places, key: str) -> Result:
+    """A fit that was kept."""
+    row = json.loads(fit_path(places, key).read_text())["row"]
+    return Result(row, np.load(places.folder / "scores" / f"{key}.npy"))
 
 
 # The commands
@@ -139,11 +159,14 @@ def shard_of(text: str) -> tuple[int, int]:
 
 def sweep_command(args: list[str]) -> int:
     parser = build_parser("sweep", "Fit and judge a head for every cell of a grid; see benchmarks/sweeps.")
+    parser.add_argument(
+        "--keep-heads", action="store_true", help="write new heads too, as `recognise --head` takes them"
+    )
     parser.add_argument("--fits-only", action="store_true", help="for agents: leave table and figures to who collects")
     options = parser.parse_args(args)
     try:
         grid = from_options(options)
-        places = places_of(options, grid)
+        places = replace(places_of(options, grid), heads=options.keep_heads)
         rows = fit(grid, places)
         if not options.fits_only:
             from diffusion_pir.report import make_report  # matplotlib takes a second

@@ -4,10 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from diffusion_pir import inference, sweep
 from diffusion_pir import prober as probers
-from diffusion_pir import sweep
+from diffusion_pir.evaluate import said_of
 from diffusion_pir.fits import read_rows
 from diffusion_pir.grid import Grid, Point
+from diffusion_pir.melstore import MelStore
 from diffusion_pir.probe import FitSettings
 from diffusion_pir.prober import Prober
 from tests.diffusion_pir.tones import make_store, write_weights
@@ -172,6 +174,22 @@ def test_every_choice_of_a_cell_is_in_its_row(data, places):
     assert {(row["noise"], row.get("sigma")) for row in rows[:16]} == {("0.1", 0.1), ("0.1+0.5", None)}
     assert len({json.dumps(row, sort_keys=True) for row in rows}) == 20
     assert {row["mixes"] for row in rows} == {0.0, 0.5}
+
+
+def test_a_kept_head_says_of_the_test_set_what_the_sweep_did(data, places):
+    net = str(data / "net.safetensors")
+    grid = grid_of(data, model=(net,), sigma=("0.1+0.5",), layer=("down+up_1",), head=("mlp", "plus"), seed=(0,))
+    rows = sweep.fit(grid, replace(places, heads=True))
+    store = MelStore.open(data / "tones")
+    heads = sorted((places.folder / "heads").iterdir())
+    assert len(heads) == 2
+    for path in heads:
+        model = inference.load(net, path)
+        heard = said_of(model, store, store.clips("test"))
+        scores = model.decision.scores(heard.logits, heard.excerpt, len(heard.labels))
+        kept = np.load(places.folder / "scores" / f"{path.stem}.npy")
+        np.testing.assert_allclose(scores, kept, atol=0.02)  # kept features and weights are of half precision
+    assert {row["head"] for row in rows} == {"mlp", "plus"}
 
 
 def test_what_cannot_be_swept_is_one_line(data, places, capsys):
