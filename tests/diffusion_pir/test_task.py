@@ -11,7 +11,7 @@ from common import checkpoint
 from common.resume import ExactResume, LastCheckpoint
 from diffusion_pir.averaging import RunningAverage
 from diffusion_pir.data import Batch
-from diffusion_pir.diffusion import add_noise, stratified_timesteps, velocity
+from diffusion_pir.diffusion import add_noise, ddim, stratified_timesteps, velocity
 from diffusion_pir.loss import velocity_loss
 from diffusion_pir.model import Denoiser
 from diffusion_pir.task import DiffusionTask
@@ -228,3 +228,36 @@ def test_the_average_is_of_no_use_outside_of_training():
     assert made.configure_callbacks() == []
     made.trainer.state.fn = "fit"  # pyright: ignore[reportAttributeAccessIssue]
     assert [type(callback) for callback in made.configure_callbacks()] == [RunningAverage]
+
+
+def test_samples_are_of_the_class_that_is_asked_for():
+    """Check 16 in small: stripes along time or along frequency, as the prompt says."""
+    net = denoiser()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
+    made = task(net)
+    logged(made)
+    torch.manual_seed(0)
+    for step in range(120):
+        loss = made.training_step(batch(8, seed=step), step)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    labels = torch.eye(2, dtype=torch.bool).repeat_interleave(8, 0)
+    noise = torch.randn(8, 16, 16).repeat(2, 1, 1)
+    x = ddim(net.eval(), noise, 10, 2.0, labels)
+    along_frequency = x.mean(1).std(1) > x.mean(2).std(1)
+    assert (along_frequency == labels[:, 1]).float().mean() > 0.9
+
+
+def test_memory_format_and_bfloat16_change_little():
+    """Check 23, as far as a CPU goes."""
+    net = denoiser().eval()
+    given = torch.randn(4, 16, 16), torch.tensor([10, 300, 600, 900]), net.prompt(torch.eye(2).repeat(2, 1))
+    with torch.no_grad():
+        expected = net(*given)
+        last = task(net, channels_last=True).net(*given)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = net(*given)
+    torch.testing.assert_close(last, expected, atol=1e-4, rtol=1e-4)
+    assert rough.dtype == torch.float32
+    assert torch.cosine_similarity(rough.flatten(1), expected.flatten(1)).min() > 0.999
