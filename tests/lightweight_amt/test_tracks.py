@@ -50,6 +50,17 @@ def test_vectors_are_the_same_however_the_recording_is_cut(block):
     assert weights == pytest.approx(expected[1], abs=1e-4)
 
 
+def test_a_long_note_of_maps_in_half_precision_has_a_direction():
+    """The squares of its sums are beyond 65,504."""
+    frame, embedding = np.ones((N_PITCHES, 1000), np.float16), np.zeros((3, N_PITCHES, 1000), np.float16)
+    embedding[1] = 1.0
+    collected = NoteVectors()
+    collected.push(frame, embedding)
+    vectors, weights = collected.vectors(Notes.build([0.0], [GRID.times(1000)], [60], 90), GRID)
+    assert vectors.tolist() == [[0.0, 1.0, 0.0]]
+    assert weights == 1000.0
+
+
 def test_a_note_of_which_nothing_sounds_has_no_direction():
     frame, embedding = random_maps(0, 50)
     frame[3] = 0.0
