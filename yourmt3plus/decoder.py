@@ -95,9 +95,9 @@ class DecoderLayer(nn.Module):
         self.feed_forward = FeedForward(dim, ff_dim, dropout)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, memory: Tensor, angles: Tensor | None, bias: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, memory: Tensor, turn: Tensor | None, bias: Tensor | None) -> Tensor:
         """Whole rows at once: x (row, token, dim), memory (row, frame, dim)."""
-        x = x + self.dropout(self.tokens(x, angles, bias, causal=True))
+        x = x + self.dropout(self.tokens(x, turn, bias, causal=True))
         return self.listen(x, *self.memory.project(memory))
 
     def listen(self, x: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -162,10 +162,10 @@ class Decoder(nn.Module):
         """Logits of every token, given memory, task and the tokens before it."""
         before = torch.cat([self.first(len(tokens), task, tokens.device)[:, None], tokens[:, :-1]], dim=1)
         places = torch.arange(tokens.shape[1], device=tokens.device)
-        angles, bias = self.positions.angles(places), self.positions.bias(places, places)
+        turn, bias = self.positions.turn(places), self.positions.bias(places, places)
         x = self.dropout(self.positions.add(self.embedding(before), places))
         for layer in self.layers:
-            x = layer(x, memory, angles, bias)
+            x = layer(x, memory, turn, bias)
         return self.head(self.dropout(self.norm(x)))
 
     def begin(self, memory: Float[Tensor, " row frame dim"], capacity: int) -> Cache:
@@ -185,13 +185,13 @@ class Decoder(nn.Module):
             extent: places to look at; more than `place`, and those beyond it are not heard.
         """
         seen = torch.arange(extent, device=token.device)
-        angles = self.positions.angles(place)
+        turn = self.positions.turn(place)
         heard = (seen <= place)[None]  # (query, key)
         bias = self.positions.bias(place, seen)
         mask = heard if bias is None else bias.masked_fill(~heard, -torch.inf)
         x = self.positions.add(self.embedding(token)[:, None], place)
         for index, layer in enumerate(self._layers()):
-            q, k, v = layer.tokens.project(x, angles)
+            q, k, v = layer.tokens.project(x, turn)
             keys = cache.keys[index].index_copy_(2, place, k)[:, :, :extent]
             values = cache.values[index].index_copy_(2, place, v)[:, :, :extent]
             x = x + layer.tokens.out(attend(q, keys, values, mask))

@@ -1,8 +1,8 @@
 """Rows of tokens, written greedily: one path that is plainly right, and one that is fast and writes the same.
 
 `simple` decodes every row from its beginning for each token. `fast` projects memories once, keeps keys and values of
-tokens, writes silent channels down unheard if a gate says so, and goes on with the rows that have not ended: all of them
-for two tokens, in which silent channels end, and then what is left together.
+tokens, writes silent channels down unheard if a gate says so, and goes on with the rows that have not ended: all of
+them for two tokens, in which silent channels end, and then what is left together.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -7,6 +7,7 @@ absolute places. `positions="rope"` turns all of queries and keys along time, `"
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from einops import rearrange, repeat
@@ -15,11 +16,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from yourmt3plus.moe import MixtureOfExperts, Routing
-from yourmt3plus.positions import pixel_angles, rope_angles, rotate
+from yourmt3plus.positions import MAX_POSITIONS, pixel_rope, rope, rotate
 from yourmt3plus.pre_encoder import PreEncoder
 from yourmt3plus.t5 import Encoding
 
 POSITIONS = ("trainable", "rope", "released_rope")
+
+
+class Turns(NamedTuple):
+    """How the attentions of a block turn queries (and keys), (2, place, pair) or None; see `positions.rotate`."""
+
+    along: Tensor | None  # time
+    across: Tensor | None  # the latents of a frame, also when they listen to the spectrum
 
 
 class Attention(nn.Module):
@@ -44,7 +52,7 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(source_dim or dim, 2 * dim)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, source: Tensor | None = None, angles: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, source: Tensor | None = None, turn: Tensor | None = None) -> Tensor:
         """(row, place, dim), and a source (row, place, source_dim) -> (row, place, dim)."""
         x = self.norm(x)
         source = x if source is None or self.source_norm is None else self.source_norm(source)
@@ -53,10 +61,8 @@ class Attention(nn.Module):
             self.key_value(source), "row place (part head dim) -> part row head place dim", part=2, head=self.n_heads
         )
         if self.turn_keys:
-            k = rotate(k, angles)
-        heard = F.scaled_dot_product_attention(
-            rotate(q, angles), k, v, dropout_p=self.dropout if self.training else 0.0
-        )
+            k = rotate(k, turn)
+        heard = F.scaled_dot_product_attention(rotate(q, turn), k, v, dropout_p=self.dropout if self.training else 0.0)
         return self.out(rearrange(heard, "row head place dim -> row place (head dim)"))
 
 
@@ -86,9 +92,9 @@ class Layer(nn.Module):
             else nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
         )
 
-    def forward(self, x: Tensor, angles: Tensor | None, routings: list[Routing]) -> Tensor:
+    def forward(self, x: Tensor, turn: Tensor | None, routings: list[Routing]) -> Tensor:
         """(row, place, dim) -> the same; how busy its experts were goes to the end of the list."""
-        x = x + self.attention(x, angles=angles)
+        x = x + self.attention(x, turn=turn)
         heard = self.feed_forward(self.norm(x))
         if isinstance(self.feed_forward, MixtureOfExperts):
             heard, routing = heard
@@ -113,17 +119,17 @@ class Block(nn.Module):
         self.latent = nn.ModuleList(latent)
         self.temporal = nn.ModuleList(temporal)
 
-    def forward(self, x: Tensor, source: Tensor, angles: dict[str, Tensor | None], routings: list[Routing]) -> Tensor:
+    def forward(self, x: Tensor, source: Tensor, turns: Turns, routings: list[Routing]) -> Tensor:
         """(batch, frame, latent, dim) and (batch * frame, place, source_dim) -> (batch, frame, latent, dim)."""
         batch = len(x)
         x = x.flatten(0, 1)
-        heard = self.source(x, source, angles["source"])
+        heard = self.source(x, source, turns.across)
         x = x + heard if self.residual else heard
         for layer in self.latent:
-            x = layer(x, angles["latent"], routings)
+            x = layer(x, turns.across, routings)
         x = rearrange(x, "(batch frame) latent dim -> (batch latent) frame dim", batch=batch)
         for layer in self.temporal:
-            x = layer(x, angles["temporal"], routings)
+            x = layer(x, turns.along, routings)
         return rearrange(x, "(batch latent) frame dim -> batch frame latent dim", batch=batch)
 
 
@@ -150,6 +156,9 @@ class PerceiverTF(nn.Module):
         positions: "trainable" (as released without experts), "rope" or "released_rope".
         dropout: of the attentions.
     """
+
+    along: Tensor | None  # (2, frame, pair); constants, in no checkpoint
+    across: Tensor | None  # (2, latent, pair)
 
     def __init__(
         self,
@@ -179,13 +188,18 @@ class PerceiverTF(nn.Module):
             )
         self.n_latents = n_latents
         self.dim = dim
-        self.n_pairs = n_heads // 4 if positions == "released_rope" else dim // n_heads // 2
-        self.kind = positions
         self.pre_encoder = PreEncoder(n_bins, channels, pools)
         self.attend_to = attend_to
         source_dim = self.pre_encoder.n_bins if attend_to == "channel" else self.pre_encoder.n_channels
         self.latents = nn.Parameter(torch.randn(n_latents, dim))
         self.places = nn.Parameter(torch.randn(n_frames, n_latents, dim)) if positions == "trainable" else None
+        n_pairs = n_heads // 4 if positions == "released_rope" else dim // n_heads // 2
+        if dim % n_heads or 2 * n_pairs > dim // n_heads:
+            raise ValueError(f"dim {dim} must be a multiple of {n_heads} heads, of {2 * n_pairs} each or more")
+        along = None if positions == "trainable" else rope(max(n_frames, MAX_POSITIONS), n_pairs)
+        self.register_buffer("along", along, persistent=False)
+        across = pixel_rope(n_latents, n_pairs) if positions == "released_rope" else None
+        self.register_buffer("across", across, persistent=False)
         turn_keys = positions == "rope"
 
         def layers(n: int) -> list[Layer]:
@@ -211,16 +225,8 @@ class PerceiverTF(nn.Module):
             if n_frames > len(self.places):
                 raise ValueError(f"trainable positions are for {len(self.places)} frames, not {n_frames}")
             x = x + self.places[:n_frames]
-        angles = self.angles(n_frames, picture.device)
+        turns = Turns(None if self.along is None else self.along[:, :n_frames], self.across)
         routings: list[Routing] = []
         for block in self.blocks:
-            x = block(x, source, angles, routings)
+            x = block(x, source, turns, routings)
         return Encoding(x, Routing.stack(routings))
-
-    def angles(self, n_frames: int, device: torch.device) -> dict[str, Tensor | None]:
-        """By which each of the three attentions turns queries (and keys), (place, pair) or None."""
-        if self.kind == "trainable":
-            return {"source": None, "latent": None, "temporal": None}
-        temporal = rope_angles(torch.arange(n_frames, device=device), self.n_pairs)
-        across = pixel_angles(self.n_latents, self.n_pairs).to(device) if self.kind == "released_rope" else None
-        return {"source": across, "latent": across, "temporal": temporal}

@@ -22,17 +22,19 @@ class Positions(nn.Module):
         bidirectional: whether keys may come after their query, which the buckets of "relative" tell apart.
     """
 
-    table: Tensor  # (place, dim) of "sinusoidal"; a constant, in no checkpoint
+    table: Tensor  # (place, dim) of "sinusoidal"; constants, in no checkpoint
+    turns: Tensor  # (2, place, pair) of "rope"
 
     def __init__(self, kind: str, dim: int, n_heads: int, head_dim: int, bidirectional: bool = False):
         super().__init__()
         if kind not in KINDS:
             raise ValueError(f"positions must be one of {', '.join(KINDS)}, not {kind}")
         self.kind = kind
-        self.n_pairs = head_dim // 2
         self.bidirectional = bidirectional
         if kind == "sinusoidal":
             self.register_buffer("table", sinusoids(MAX_POSITIONS, dim), persistent=False)
+        if kind == "rope":
+            self.register_buffer("turns", rope(MAX_POSITIONS, head_dim // 2), persistent=False)
         if kind == "relative":
             self.distance = nn.Embedding(32, n_heads)
             nn.init.normal_(self.distance.weight, std=dim**-0.5)
@@ -41,9 +43,9 @@ class Positions(nn.Module):
         """(row, token, dim) input of the first layer, whose tokens stand at places (token,) int64."""
         return x + self.table[places] if self.kind == "sinusoidal" else x
 
-    def angles(self, places: Tensor) -> Tensor | None:
-        """(token, pair) by which to turn queries and keys, if at all."""
-        return rope_angles(places, self.n_pairs) if self.kind == "rope" else None
+    def turn(self, places: Tensor) -> Tensor | None:
+        """(2, token, pair) for `rotate`, of queries and keys at these places, if they are turned at all."""
+        return self.turns[:, places] if self.kind == "rope" else None
 
     def bias(self, queries: Tensor, keys: Tensor) -> Tensor | None:
         """(head, query, key) to add to the scores, if anything, of queries and keys at these places."""
@@ -54,29 +56,39 @@ class Positions(nn.Module):
 
 def sinusoids(n_places: int, dim: int) -> Tensor:
     """(place, dim): sines in the first half, cosines in the second (Marian's order)."""
-    angle = rope_angles(torch.arange(n_places), dim // 2)
-    return torch.cat([angle.sin(), angle.cos()], dim=1)
+    cosines, sines = rope(n_places, dim // 2)
+    return torch.cat([sines, cosines], dim=1)
 
 
-def rope_angles(places: Tensor, n_pairs: int) -> Tensor:
-    """(place, pair) radians: pair i goes round once in 2 pi BASE^(i / n_pairs) places."""
-    pair = torch.arange(n_pairs, device=places.device)
-    return places[:, None] * BASE ** (-pair / n_pairs)
+def rope(n_places: int, n_pairs: int) -> Tensor:
+    """(2, place, pair) cosines and sines: pair i goes round once in 2 pi BASE^(i / n_pairs) places."""
+    pair = torch.arange(n_pairs, dtype=torch.float64)
+    return _cosines_and_sines(torch.arange(n_places)[:, None] * BASE ** (-pair / n_pairs))
 
 
-def pixel_angles(n_places: int, n_pairs: int) -> Tensor:
-    """(place, pair) radians of the released models' axes that are not time: places from -1 to 1, 1 to 5 half turns."""
-    return torch.linspace(-1, 1, n_places)[:, None] * torch.linspace(1, 5, n_pairs) * math.pi
+def pixel_rope(n_places: int, n_pairs: int) -> Tensor:
+    """`rope` of the released models' axes that are not time: places from -1 to 1, pairs of 1 to 5 half turns."""
+    place, pair = (torch.linspace(*ends, dtype=torch.float64) for ends in ((-1, 1, n_places), (1, 5, n_pairs)))
+    return _cosines_and_sines(place[:, None] * pair * math.pi)
 
 
-def rotate(x: Tensor, angles: Tensor | None) -> Tensor:
-    """Turn neighbouring dims of x (..., place, dim) in their planes; dims beyond 2 * pair stay, and with None all."""
-    if angles is None:
+def _cosines_and_sines(angle: Tensor) -> Tensor:
+    return torch.stack([angle.cos(), angle.sin()]).float()
+
+
+def rotate(x: Tensor, turn: Tensor | None) -> Tensor:
+    """Turn neighbouring dims of x (..., place, dim) in their planes.
+
+    Args:
+        x: queries or keys.
+        turn: (2, place, pair) cosines and sines; dims beyond 2 * pair stay as they are, and with None all do.
+    """
+    if turn is None:
         return x
-    turned, rest = x.tensor_split([2 * angles.shape[-1]], dim=-1)
+    turned, rest = x.tensor_split([2 * turn.shape[-1]], dim=-1)
     a, b = turned.unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    return torch.cat([torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2), rest], dim=-1)
+    cosine, sine = turn.to(x.dtype)
+    return torch.cat([torch.stack([a * cosine - b * sine, a * sine + b * cosine], -1).flatten(-2), rest], dim=-1)
 
 
 def buckets(distance: Tensor, bidirectional: bool, n_buckets: int = 32, reach: int = 128) -> Tensor:

@@ -52,14 +52,14 @@ class SelfAttention(nn.Module):
         nn.init.normal_(self.qkv.weight[:inner], std=(dim * head_dim) ** -0.5)
         self.out = linear(inner, dim, inner**-0.5)
 
-    def project(self, x: Tensor, angles: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor, turn: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """(row, token, dim) -> queries, keys and values (row, head, token, head_dim), turned to their places."""
         q, k, v = self.qkv(self.norm(x)).unflatten(-1, (3, -1, self.head_dim)).permute(2, 0, 3, 1, 4)
-        return rotate(q, angles), rotate(k, angles), v
+        return rotate(q, turn), rotate(k, turn), v
 
-    def forward(self, x: Tensor, angles: Tensor | None, bias: Tensor | None, causal: bool = False) -> Tensor:
+    def forward(self, x: Tensor, turn: Tensor | None, bias: Tensor | None, causal: bool = False) -> Tensor:
         dropout = self.dropout if self.training else 0.0
-        return self.out(attend(*self.project(x, angles), bias, causal, dropout))
+        return self.out(attend(*self.project(x, turn), bias, causal, dropout))
 
 
 class FeedForward(nn.Module):
@@ -117,9 +117,9 @@ class T5Encoder(nn.Module):
 
     def forward(self, picture: Float[Tensor, " batch frame bin"]) -> Encoding:
         places = torch.arange(picture.shape[1], device=picture.device)
-        angles, bias = self.positions.angles(places), self.positions.bias(places, places)
+        turn, bias = self.positions.turn(places), self.positions.bias(places, places)
         x = self.dropout(self.positions.add(self.project(picture), places))
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
-            x = x + self.dropout(attention(x, angles, bias))
+            x = x + self.dropout(attention(x, turn, bias))
             x = x + self.dropout(feed_forward(x))
         return Encoding(self.dropout(self.norm(x))[:, :, None], None)
