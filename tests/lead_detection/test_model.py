@@ -6,6 +6,7 @@ import torch
 
 from common import checkpoint
 from common.encoders import LogMelEncoder, SSLEncoder
+from lead_detection import model
 from lead_detection.heads import AttentionHead, MixHead, PointerHead
 from lead_detection.model import LeadDetector
 
@@ -94,18 +95,37 @@ def test_the_papers_padding_is_the_encoded_silence():
     assert torch.allclose(net(audio, clip, instrument, mixture), explicit, atol=1e-5)
 
 
-def test_27_tracks_in_parts_give_the_gradient_of_all_at_once():
+def test_27_tracks_in_parts_give_the_gradient_of_all_at_once(monkeypatch):
+    """Parts whose activations are computed again for it, and those of a CPU, whose are kept."""
     gradients = []
-    for micro_batch in (0, 4):
+    for cpu_rows, micro_batch in ((27, 0), (27, 4), (5, 0)):
+        monkeypatch.setattr(model, "CPU_ROWS", cpu_rows)
         net = ssl_detector().train()
         net.head.eval()  # no dropout
         net.encoder.micro_batch = micro_batch
         loss(net(*batch(net, [26], n_frames=4))).backward()
         gradients.append({name: p.grad for name, p in net.named_parameters() if p.grad is not None})
-    whole, parts = gradients
-    assert whole.keys() == parts.keys()
-    for name, gradient in whole.items():
-        assert (gradient - parts[name]).abs().max() <= 1e-5 * max(1.0, gradient.abs().max().item())
+    whole, *others = gradients
+    for parts in others:
+        assert whole.keys() == parts.keys()
+        for name, gradient in whole.items():
+            assert (gradient - parts[name]).abs().max() <= 1e-5 * max(1.0, gradient.abs().max().item())
+
+
+def test_a_cpu_encodes_a_few_tracks_at_a_time_and_another_device_all():
+    rows = []
+
+    class Counting(LogMelEncoder):
+        def forward(self, audio):
+            rows.append(len(audio))
+            return audio
+
+    net = LeadDetector(Counting(**MEL), PointerHead)
+    assert len(net.encode(torch.zeros(19, 10))) == 19
+    net.encode(torch.zeros(19, 10, device="meta"))
+    net.encoder.micro_batch = 4  # goes in parts of its own
+    net.encode(torch.zeros(19, 10))
+    assert rows == [8, 8, 3, 19, 19]
 
 
 def test_sizes_of_the_papers_network():
