@@ -19,7 +19,7 @@ from diffusion_pir.grid import ALL, JOIN, GridError, Point
 from diffusion_pir.probe_sets import Part
 from diffusion_pir.tables import Joined, Table
 
-POOLS: dict[str, Pool] = {"mlp": "mean", "cnn": "map", "crnn": "time", "attention": "map", "plus": "time"}
+POOLS: dict[str, Pool] = {"mlp": "mean", "cnn": "map", "crnn": "time", "attention": "map", "plus": "bands"}
 BATCH = 32  # windows in a forward pass
 
 

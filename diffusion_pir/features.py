@@ -15,10 +15,12 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from diffusion_pir.backbones import Backbone
 
-Pool = Literal["mean", "mean_std", "time", "time_std", "map"]
+Pool = Literal["mean", "mean_std", "time", "time_std", "bands", "map"]
+BANDS = 8  # at most; where in frequency something is heard tells instruments apart, and a mean over all of it does not
 Cell = tuple[str, float]  # layer, sigma
 
 
@@ -52,7 +54,8 @@ class FeatureSpec:
         sigmas: noise levels in 0..1.
         draws: of noise, over which features are averaged.
         pool: what becomes of a layer's map (dim, row, column), rows being frequency and columns time: "mean" (dim,) and
-            "mean_std" (2 dim,) over both, "time" (dim, column) and "time_std" (2 dim, column) over the rows, "map" all.
+            "mean_std" (2 dim,) over both, "time" (dim, column) and "time_std" (2 dim, column) over the rows, "bands"
+            (dim * BANDS, column) over neighbouring rows so that 8 or fewer are left, "map" all.
         seed: of the noise.
     """
 
@@ -156,6 +159,9 @@ def pooled(features: Tensor, pool: Pool) -> Tensor:
     features = features.float()
     if pool == "map":
         return features
+    if pool == "bands":
+        bands = adaptive_avg_pool2d(features, (min(BANDS, features.shape[2]), features.shape[3]))
+        return bands.flatten(1, 2)
     axes = (2, 3) if pool in ("mean", "mean_std") else (2,)
     mean = features.mean(axes)
     return torch.cat([mean, features.std(axes, correction=0)], dim=1) if pool.endswith("_std") else mean

@@ -24,7 +24,7 @@ def taps_of(backbone: DenoiserBackbone) -> tuple[str, ...]:
     return tuple(backbone.taps)
 
 
-@pytest.mark.parametrize("pool", ["mean", "mean_std", "time", "time_std", "map"])
+@pytest.mark.parametrize("pool", ["mean", "mean_std", "time", "time_std", "bands", "map"])
 def test_features_are_the_activations_of_a_whole_pass(backbone, pool):
     """Check 12, against hooks of our own on a pass that nothing ends."""
     spec = FeatureSpec(taps_of(backbone), (0.1, 0.6), draws=2, pool=pool, seed=3)
@@ -57,6 +57,10 @@ def test_pools_are_what_they_say():
     assert torch.allclose(pooled(features, "mean_std")[:, 5:], features.flatten(2).std(2, correction=0))
     assert torch.allclose(pooled(features, "time"), features.mean(2))
     assert torch.allclose(pooled(features, "time_std")[:, 5:], features.std(2, correction=0))
+    assert torch.equal(pooled(features, "bands"), features.flatten(1, 2))  # as few rows as it has stay
+    tall = torch.randn(2, 3, 16, 4)
+    halves = (tall[:, :, 0::2] + tall[:, :, 1::2]) / 2
+    assert torch.allclose(pooled(tall, "bands"), halves.flatten(1, 2), atol=1e-6)
     assert torch.equal(pooled(features.half(), "map"), features.half().float())
 
 
