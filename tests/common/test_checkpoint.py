@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from common.checkpoint import CheckpointError, export_checkpoint, load, save
+from common.checkpoint import CheckpointError, export_checkpoint, load, load_weights, save
 
 
 class Net(nn.Module):
@@ -177,3 +177,21 @@ def test_export_refuses_what_is_no_training_checkpoint_of_the_network(net, path,
         export_checkpoint(tmp_path / "last.ckpt", Other, tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_network_takes_the_weights_of_another_run(net, path, tmp_path):
+    torch.save(training_checkpoint(net), tmp_path / "last.ckpt")
+    for source in (path, tmp_path / "last.ckpt"):
+        other = Net(width=5)
+        load_weights(other, source)
+        for name, tensor in net.state_dict().items():
+            assert torch.equal(tensor, other.state_dict()[name]), name
+        with pytest.raises(CheckpointError, match=f"{source.name}: not the weights of this Net"):
+            load_weights(Net(width=4), source)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_weights_are_not_taken_from_what_is_no_checkpoint(net, path, tmp_path):
+    for broken in broken_files(path, net, tmp_path):
+        with pytest.raises(CheckpointError, match=broken.name):
+            load_weights(Net(), broken)
