@@ -120,6 +120,7 @@ def train_head_command(args: list[str]) -> int:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, help="folder for log-mels and features (default: $TUTTI_DATA, or data)")
+    parser.add_argument("--half", action="store_true", help="keep the weights in 16 bits")
     parser.add_argument("--model", default="small", help="the backbone: small, or an exported file (default: small)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
     options = parser.parse_args(args)

@@ -180,7 +180,9 @@ def keep(
 ) -> None:
     """Write the head, and say how to use it."""
     model = Recogniser(backbone, head.cpu(), spec, decision, tuple(classes), options.name or options.out.stem)
-    inference.save(options.out, model, cross_validation={name: round(value, 4) for name, value in scores.items()})
+    dtype = torch.float16 if options.half else None
+    rounded = {name: round(value, 4) for name, value in scores.items()}
+    inference.save(options.out, model, dtype, cross_validation=rounded)
     shipped = options.model == backbone.name
     named = "" if shipped else f" --model {options.model}"
     print(f"{options.out} written; use it with: python -m diffusion_pir recognise --head {options.out}{named} FILES")
