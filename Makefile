@@ -10,7 +10,7 @@ RUNS ?= runs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-bench doctor demo transcribe corpus train-amt train-amt-nano train-timbre export-amt eval-amt \
-        train-amt-smoke ablate-amt ablate-timbre bench-cqt bench-transcribe bench-metrics bench-reading bench-cluster \
+        train-amt-smoke ablate-amt ablate-timbre bench-amt bench-cqt bench-transcribe bench-metrics bench-reading bench-cluster \
         bench-separation bench-note-level train-lead eval-lead ablate-lead baseline-lead detect-lead prepare-lead export-lead bench-lead \
         train-diffusion train-han sweep-diffusion-noise sweep-diffusion-layer sweep-diffusion-head sweep-diffusion-grid \
         recognise generate eval-diffusion export-diffusion bench-diffusion test check format lock clean
@@ -133,6 +133,9 @@ bench-cqt: setup-bench  ## constant-Q transform against librosa and nnAudio
 
 bench-transcribe: setup-bench  ## transcription against Basic Pitch: time, memory, clock, accuracy
 	@$(PY) -m benchmarks.speed.transcribe $(ARGS)
+
+bench-amt: setup-bench  ## the transcription networks alone against Basic Pitch's
+	@$(PY) -m benchmarks.speed.networks $(ARGS)
 
 bench-metrics: setup  ## note and frame scores against mir_eval
 	@$(PY) -m benchmarks.speed.metrics $(ARGS)
