@@ -1,24 +1,29 @@
 """The part of `make demo` on predominant instruments: a clip in which another comes to the fore; what noise does."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
 from benchmarks import page
+from benchmarks.diffusion import FLOOR, MEL
+from benchmarks.harness import RESULTS
 from common import audio as sound
+from common import plots
 from common.instruments import IRMAS_NAMES
 from common.predominance import switching_clip
 from diffusion_pir import recognise
 from diffusion_pir.files import draw, in_words
-from diffusion_pir.fits import choose, over_seeds, pinned, read_rows
 from diffusion_pir.inference import Recognition
-from diffusion_pir.report import figures
 from diffusion_pir.streams import Overview
 
 RATE = 44_100
 SECONDS = 7.0
 FIRST, SECOND = "sax", "pia"
-RECORD = Path(__file__).with_name("results") / "diffusion-noise.csv"  # of benchmarks/sweeps/diffusion-noise.yaml
+RECORD = RESULTS / "eval-diffusion.json"
 
 
 def section(folder: Path, seed: int) -> page.Section:
@@ -67,22 +72,36 @@ def score(found: Recognition) -> tuple[int, int]:
 
 
 def present_curve(record: Path) -> str:
-    """How well instruments can be told by what one layer hears at different noise levels, as measured before."""
-    rows = read_rows(record)
-    chosen = choose(rows)
-    own = pinned(rows, **{name: chosen[name] for name in ("model", "layer", "head")})
-    means = {cell.row["sigma"]: cell.mean for cell in over_seeds(own, "micro").values()}
-    best, most = max(means, key=lambda sigma: means[sigma]), max(means)
+    """How well instruments are told by what one layer hears under noise, as `benchmarks.diffusion` has found it."""
+    results = json.loads(record.read_text(encoding="utf-8"))["results"]
+    curve = {float(sigma): scores["micro"] for sigma, scores in results["noise"].items()}
+    floors = {name: results["systems"][name]["micro"]["mean"] for name in (MEL, FLOOR)}
+    best, most = max(curve, key=lambda sigma: curve[sigma]["mean"]), max(curve)
+    found, left = (f"{curve[sigma]['mean']:.2f}" for sigma in (best, most))
     return page.card(
         "What noise does",
         page.paragraph(
             "The same denoiser is shown clips under noise, and a small classifier is trained on what one of its layers "
-            f"then hears; this has been measured before. At noise level {best:g} a micro-F of {means[best]:.2f} is "
-            f"reached on clips of held-out music, at {most:g} {means[most]:.2f}. Dashed and dotted lines have learnt "
-            "nothing: the network before training, the spectrogram alone, the same answer for every clip."
+            f"then hears. This has been measured before, on {results['data']['excerpts']} excerpts of held-out music: "
+            f"at noise level {best:g} a micro-F of {found} is reached, at {most:g} {left}. Dashed is what the same "
+            "answer for every excerpt reaches, and dotted what the spectrogram tells with no network."
         ),
-        page.picture(
-            figures(rows)["noise"],
-            f"Micro-F over noise level: {means[best]:.2f} at {best:g}, {means[most]:.2f} at {most:g}.",
-        ),
+        page.picture(draw_curve(curve, floors), f"Micro-F over noise level: {found} at {best:g}, {left} at {most:g}."),
     )
+
+
+@rc_context(plots.STYLE)
+def draw_curve(curve: Mapping[float, Mapping[str, float | None]], floors: Mapping[str, float]) -> Figure:
+    """Mean and deviation over seeds for each noise level, and a line for what has none."""
+    figure = Figure(figsize=(6.4, 2.6), layout="constrained")
+    axes = figure.add_subplot()
+    sigmas = np.sort(list(curve))
+    mean, deviation = (np.array([curve[sigma][name] or 0.0 for sigma in sigmas]) for name in ("mean", "deviation"))
+    axes.fill_between(sigmas, mean - deviation, mean + deviation, color=plots.TRUTH, linewidth=0)
+    axes.plot(sigmas, mean, color=plots.FOUND, marker="o", markersize=3, label="bottleneck of the denoiser")
+    for (name, level), style in zip(floors.items(), (":", "--"), strict=True):
+        axes.axhline(level, color=plots.MISSED, linewidth=1.0, linestyle=style, label=name)
+    axes.set(xlabel="noise level", ylabel="micro-F", xlim=(0, 1), ylim=(0, None))
+    axes.grid(color="#eeeeee", linewidth=0.6)
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure

@@ -3,8 +3,9 @@
 import csv
 import json
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -85,14 +86,16 @@ def in_words(label: str) -> str:
     return IRMAS_NAMES.get(label, label)
 
 
-def table(found: Recognition, audio: Path) -> list[tuple]:
+def table(found: Recognition, audio: Path) -> Iterator[tuple]:
     """The columns of COLUMNS as plain Python rows: for each window each class."""
-    spans = zip(np.round(found.times, DIGITS).tolist(), np.round(found.ends, DIGITS).tolist(), strict=True)
-    return [
-        (str(audio), *span, name, probability)
-        for span, row in zip(spans, rounded(found.probabilities), strict=True)
-        for name, probability in zip(found.classes, row, strict=True)
-    ]
+    for start, end, row in zip(*spans(found), rounded(found.probabilities), strict=True):
+        for name, probability in zip(found.classes, row, strict=True):
+            yield str(audio), start, end, name, probability
+
+
+def spans(found: Recognition) -> tuple[list[float], list[float]]:
+    """Where the windows begin and end."""
+    return np.round(found.times, DIGITS).tolist(), np.round(found.ends, DIGITS).tolist()
 
 
 def rounded(probabilities: np.ndarray) -> list:
@@ -101,7 +104,7 @@ def rounded(probabilities: np.ndarray) -> list:
 
 def write_csv(path: Path, found: Recognition, audio: Path, model: Recogniser, overview: Overview) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([COLUMNS, *table(found, audio)])
+        csv.writer(file).writerows(chain([COLUMNS], table(found, audio)))
 
 
 def write_json(path: Path, found: Recognition, audio: Path, model: Recogniser, overview: Overview) -> None:
@@ -109,7 +112,7 @@ def write_json(path: Path, found: Recognition, audio: Path, model: Recogniser, o
 
     "predominant" of a window is the class that is most probable, null in silence.
     """
-    spans = zip(np.round(found.times, DIGITS).tolist(), np.round(found.ends, DIGITS).tolist(), strict=True)
+    windows = zip(*spans(found), found.predominant, rounded(found.probabilities), strict=True)
     names = [*found.classes, None]  # -1 is the last of them
     document = {
         "version": 1,
@@ -122,7 +125,7 @@ def write_json(path: Path, found: Recognition, audio: Path, model: Recogniser, o
         "scores": rounded(found.scores),
         "windows": [
             {"start": start, "end": end, "predominant": names[first], "probabilities": row}
-            for (start, end), first, row in zip(spans, found.predominant, rounded(found.probabilities), strict=True)
+            for start, end, first, row in windows
         ],
     }
     path.write_text(json.dumps(document) + "\n", encoding="utf-8")

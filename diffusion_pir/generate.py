@@ -150,7 +150,8 @@ def run(options: Namespace) -> int:
     denoiser, classes = open_denoiser(options.model, options.device)
     chosen = parse_prompt(options.prompt, classes)
     vocoder = open_vocoder(options.vocoder)
-    name = "-".join(IRMAS_NAMES.get(classes[i], classes[i]) for i in chosen).replace(" ", "-")
+    names = [IRMAS_NAMES.get(classes[i], classes[i]) for i in chosen]
+    name = "-".join(names).replace(" ", "-")
     labels = np.isin(np.arange(len(classes)), chosen)
     n_samples = max(round(options.seconds * SAMPLE_RATE), 1)
     n_frames = -(-n_samples // HOP_LENGTH)
@@ -168,7 +169,7 @@ def run(options: Namespace) -> int:
                 path = options.out / f"{name}-{i + 1:0{len(str(options.n))}d}.wav"
                 sound.write(path, audio[:n_samples], SAMPLE_RATE)
                 bar.write(str(path))
-    draw(options.out / f"{name}.png", torch.cat(made).numpy(), name.replace("-", " "))
+    draw(options.out / f"{name}.png", torch.cat(made).numpy(), ", ".join(names))
     return 0
 
 
