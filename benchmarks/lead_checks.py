@@ -3,6 +3,7 @@
 `python -m benchmarks.lead_checks` trains networks of a size for CI, some minutes in all on one core, and writes
 results/lead-checks.json: who leads among 2 to 5 tracks, and among more than training had; whether the place of a track
 is learnt instead of its sound (the paper's permutation); what levels are worth where nothing else tells; and nobody.
+The record also has what `benchmarks.lead_use` checks: the use of what was trained.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from benchmarks.harness import goal, pin_threads, save
+from benchmarks.lead_use import check_features, check_songs, round_trip
 from common.encoders import LogMelEncoder
 from common.evaluation.labels import accuracy, null_scores
 from common.loading import make_budget_loader
@@ -54,9 +56,13 @@ PLAIN = Augmentation(
 TONES = SyntheticSettings(n_train=1000, n_test=60, seconds=4.0)
 
 
+ENCODER: dict[str, Any] = {"dim": 48, "channels": [8, 12, 16], "dilations": [1, 2], "n_mels": 40}
+POINTER: dict[str, Any] = {"hidden": 48, "dilations": [1, 4]}
+
+
 def pointer(level_features: bool = True) -> LeadDetector:
     """Our head on a small encoder, of a size for CI."""
-    return small(partial(PointerHead, hidden=48, dilations=(1, 4), level_features=level_features))
+    return small(partial(PointerHead, **POINTER, level_features=level_features))
 
 
 def places() -> LeadDetector:
@@ -67,7 +73,7 @@ def places() -> LeadDetector:
 
 def small(head: Callable[[int], nn.Module]) -> LeadDetector:
     torch.manual_seed(0)
-    return LeadDetector(LogMelEncoder(dim=48, channels=(8, 12, 16), dilations=(1, 2), n_mels=40), head)
+    return LeadDetector(LogMelEncoder(**ENCODER), head)
 
 
 def shape(net: LeadDetector) -> Shape:
@@ -190,20 +196,35 @@ def check_nobody(steps: int = STEPS) -> tuple[dict, list]:
     ]
 
 
-CHECKS = {"lead": check_lead, "shortcut": check_shortcut, "level": check_level, "nobody": check_nobody}
+def check_files(steps: int = STEPS) -> tuple[dict, list]:
+    """20: from files to files through the command line."""
+    parts = {"encoder": ("LogMelEncoder", ENCODER), "head": ("PointerHead", POINTER)}
+    init_args = {part: {"class_path": name, "init_args": args} for part, (name, args) in parts.items()}
+    return round_trip(train(pointer(), TONES, steps), init_args)
+
+
+LEARNT = {
+    "lead": check_lead,
+    "shortcut": check_shortcut,
+    "level": check_level,
+    "nobody": check_nobody,
+    "files": check_files,
+}
+USED = {"songs": check_songs, "features": check_features}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.lead_checks", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("--only", nargs="+", choices=CHECKS, help="print these, and write no record")
+    checks = LEARNT | USED
+    parser.add_argument("--only", nargs="+", choices=checks, help="print these, and write no record")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"of each training (default: {STEPS})")
     options = parser.parse_args(argv)
     results, goals = {}, []
-    for name in options.only or CHECKS:
+    for name in options.only or checks:
         print(f"{name} ...", flush=True)
-        results[name], kept = CHECKS[name](options.steps)
+        results[name], kept = LEARNT[name](options.steps) if name in LEARNT else USED[name]()
         print(json.dumps(results[name], indent=1), flush=True)
         goals += kept
     if not options.only:

@@ -39,11 +39,12 @@ def test_answers_by_hand():
 
 def test_all_checks_together_make_the_record_and_some_of_them_none(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(harness, "RESULTS", tmp_path)
-    monkeypatch.setattr(lead_checks, "CHECKS", {"one": lambda steps: ({"steps": steps}, [harness.goal("g", 1.0, 0.5)])})
+    monkeypatch.setattr(lead_checks, "LEARNT", {"one": lambda steps: ({"steps": steps}, [harness.goal("g", 1.0, 0.5)])})
+    monkeypatch.setattr(lead_checks, "USED", {"two": lambda: ({"used": True}, [])})
     assert lead_checks.main(["--only", "one", "--steps", "3"]) == 0
     assert not list(tmp_path.iterdir())
     assert lead_checks.main(["--steps", "3"]) == 0
     record = json.loads((tmp_path / "lead-checks.json").read_text())
-    assert record["results"] == {"steps": 3, "one": {"steps": 3}}
+    assert record["results"] == {"steps": 3, "one": {"steps": 3}, "two": {"used": True}}
     assert record["goals"][0]["met"]
     assert '"steps": 3' in capsys.readouterr().out
