@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import demo_lead, page
+from benchmarks import demo_diffusion, demo_lead, page
 from common import audio as sound
 from common import corpus, plots
 from common.composer import compose
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     start = time.monotonic()
     try:
         # One section for each sub-project, in the order of the README.
-        sections = [lightweight_amt(folder, options.model), lead_detection(folder)]
+        sections = [lightweight_amt(folder, options.model), lead_detection(folder), diffusion_pir(folder)]
     except (ValueError, OSError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -142,6 +142,11 @@ def lightweight_amt(folder: Path, model_name: str) -> page.Section:
 def lead_detection(folder: Path) -> page.Section:
     with step(f"Finding out who leads in {SECONDS:g} s of an ensemble"):
         return demo_lead.section(folder, SEED, SECONDS)
+
+
+def diffusion_pir(folder: Path) -> page.Section:
+    with step(f"Recognising who is heard above all in {demo_diffusion.SECONDS:g} s"):
+        return demo_diffusion.section(folder, SEED)
 
 
 def scores_table(takes: Sequence[Take]) -> str:

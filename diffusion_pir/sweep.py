@@ -70,20 +70,22 @@ def extract(grid: Grid, places: Places, shard: int = 0, n_shards: int = 1) -> No
 def fit(grid: Grid, places: Places) -> list[dict[str, Any]]:
     """Second stage: fit and judge the cells that are not done; the rows of all. Errors are those of `extract`."""
     with tracked(places.folder, grid.name, "heads", grid.values) as run:
-        return [result.row for result in fit_points(grid.points(), places, lambda row: log_rows(run, [row]))]
+        points = grid.points()
+        found = fit_points(points, places, lambda row: log_rows(run, [row]))
+        return [found[point].row for point in points]
 
 
 def fit_points(
     points: Sequence[Point], places: Places, tell: Callable[[dict[str, Any]], None] = lambda row: None
-) -> list[Result]:
-    """Results of cells, group by group, without their models; what is done is read, what is not is done and kept.
+) -> dict[Point, Result]:
+    """Results of cells, without their models; what is done is read, what is not is done, group by group, and kept.
 
     Args:
         points: cells, checked.
         places: where.
         tell: is given the row of each new fit.
     """
-    results = []
+    results = {}
     for group in groups(points):
         prober = Prober(group[0], places.features, places.device)
         keys = {point: prober.key(point) for point in group}
@@ -94,7 +96,7 @@ def fit_points(
             for point, result in zip(missing, prober.results(missing), strict=True):
                 keep(places, keys[point], point, result)
                 tell(result.row)
-        results += [read(places, key) for key in keys.values()]
+        results |= {point: read(places, key) for point, key in keys.items()}
     return results
 
 

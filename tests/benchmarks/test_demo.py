@@ -211,6 +211,7 @@ def old_page(monkeypatch, tmp_path) -> Path:
 def test_a_page_replaces_the_old_one(monkeypatch, capsys, old_page):
     monkeypatch.setattr(demo, "lightweight_amt", lambda folder, model: page.Section("Notes", page.paragraph("part")))
     monkeypatch.setattr(demo, "lead_detection", lambda folder: page.Section("Leads", page.paragraph("share")))
+    monkeypatch.setattr(demo, "diffusion_pir", lambda folder: page.Section("Instruments", page.paragraph("share")))
     assert demo.main([]) == 0
     built = Page(old_page.read_text(encoding="utf-8"))
     assert "part" in built.text
