@@ -11,7 +11,8 @@ RUNS ?= runs
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-bench doctor demo transcribe corpus train-amt train-amt-nano train-timbre export-amt eval-amt \
         train-amt-smoke ablate-amt ablate-timbre bench-amt bench-cqt bench-transcribe bench-metrics bench-reading bench-cluster \
-        bench-separation bench-note-level train-lead eval-lead ablate-lead baseline-lead detect-lead prepare-lead export-lead bench-lead \
+        bench-separation bench-note-level train-lead eval-lead bench-lead-checks ablate-lead baseline-lead detect-lead prepare-lead \
+        export-lead bench-lead \
         train-diffusion train-han sweep-diffusion-noise sweep-diffusion-layer sweep-diffusion-head sweep-diffusion-grid \
         recognise generate eval-diffusion export-diffusion bench-diffusion test check format lock clean
 
@@ -85,6 +86,9 @@ export-lead: setup  ## CKPT=run.ckpt NAME=base: checkpoint to safetensors
 
 eval-lead: setup  ## score the shipped lead detector and simple rules on songs that it has not heard
 	@$(PY) -m benchmarks.lead $(ARGS)
+
+bench-lead-checks: setup  ## lead detection: what must be learnt before music, and the shipped one in use
+	@$(PY) -m benchmarks.lead_checks $(ARGS)
 
 ablate-lead: setup  ## the rows of the paper's tables on the lead corpus with 3 seeds; Ctrl-C and again: it goes on
 	@$(PY) -m benchmarks.ablate lead $(ARGS)
