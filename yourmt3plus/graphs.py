@@ -41,7 +41,7 @@ class Slot:
 
     def step(self, extent: int) -> Tensor:
         with torch.autocast(self.place.device.type, enabled=False):
-            return self.decoder.step(self.cache, self.token, self.place, extent)
+            return self.decoder.step(self.cache, self.token, self.place, extent, masked=True)
 
     def record(self, extent: int) -> Callable[[], Tensor]:
         """What runs a step with the token and place that there are by then; on a CPU nothing is recorded."""

@@ -31,11 +31,15 @@ def attend(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, causal: bool = False, dropout: float = 0.0
 ) -> Tensor:
     """(row, head, token, head_dim) each -> (row, token, head * head_dim); scores are not scaled."""
+    if q.shape[2] == 1 and q.device.type == "cpu" and not dropout:  # one query: half as long again by the fused product
+        scores = q @ k.mT
+        scores = scores if bias is None else scores + bias
+        return (scores.softmax(dim=-1) @ v).flatten(1)[:, None]
     if causal and bias is not None:
         later = torch.ones(bias.shape[-2:], dtype=torch.bool, device=bias.device).triu(1)
         bias, causal = bias.masked_fill(later, -torch.inf), False
-    mask = bias if bias is None or bias.dtype == torch.bool else bias.to(q.dtype)
-    heard = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, dropout_p=dropout, scale=1.0)
+    bias = None if bias is None else bias.to(q.dtype)
+    heard = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=causal, dropout_p=dropout, scale=1.0)
     return heard.transpose(1, 2).flatten(2)
 
 

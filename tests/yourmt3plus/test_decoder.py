@@ -40,7 +40,7 @@ def step_by_step(net: Decoder, tokens: torch.Tensor, memory: torch.Tensor, room:
     logits = []
     for place in range(tokens.shape[1]):
         extent = min(place + 1 + extra, room)
-        logits.append(net.step(cache, token, torch.tensor([place]), extent))
+        logits.append(net.step(cache, token, torch.tensor([place]), extent, masked=extra > 0))
         token = tokens[:, place]
     return torch.stack(logits, dim=1)
 
@@ -73,6 +73,16 @@ def test_a_cache_can_grow_and_lose_and_gain_rows():
     larger.copy_(joined)
     logits = net.step(larger, torch.cat([tokens[kept, 3], tokens[:3, 0]]), torch.tensor([4]), 5)
     torch.testing.assert_close(logits[:2], whole[kept, 4], rtol=0, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_weights_laid_out_for_steps_are_the_same_weights():
+    net = decoder()
+    tokens, memory = rows()
+    before, state = net(tokens, memory), {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    assert not net.arrange_for_steps().head.weight.is_contiguous()
+    torch.testing.assert_close(net(tokens, memory), before, rtol=0, atol=1e-5)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
 
 
 def test_no_token_hears_a_later_one_or_another_row():
