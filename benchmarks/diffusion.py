@@ -72,7 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     table = {name: summary(results, excerpts) for name, results in systems.items()}
     results = {
-        "data": {"name": options.data, "excerpts": len(excerpts.labels), "recordings": len(set(excerpts.groups))},
+        "data": {
+            "name": "/".join(Path(options.data).parts[-2:]),
+            "excerpts": len(excerpts.labels),
+            "recordings": len(set(excerpts.groups)),
+        },
         "systems": table,
         "han": han,
         "noise": {f"{sigma:g}": summary(fits, excerpts) for sigma, fits in noise.items()},
