@@ -62,7 +62,7 @@ def embed_command(args: list[str]) -> int:
     add_audio(parser, ".npz")
     parser.add_argument("--layers", nargs="+", default=["bottleneck_2"], help="(default: bottleneck_2)")
     parser.add_argument("--sigmas", nargs="+", type=float, default=[0.1], help="noise levels, 0 to 1 (default: 0.1)")
-    parser.add_argument("--pool", default="mean", choices=("mean", "mean_std", "time", "time_std"))
+    parser.add_argument("--pool", default="mean", choices=("mean", "mean_std", "time", "time_std", "bands"))
     parser.add_argument("--model", default="small", help="small, or an exported file (default: small)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
     options = parser.parse_args(args)
@@ -108,8 +108,8 @@ def train_head_command(args: list[str]) -> int:
     parser.add_argument("-o", "--out", type=Path, required=True, help="the head, .safetensors")
     parser.add_argument("--name", help="of the head, for outputs (default: that of the file)")
     parser.add_argument("--kind", default="plus", choices=("mlp", "crnn", "plus"), help="of head (default: plus)")
-    parser.add_argument("--layers", nargs="+", help="of the backbone; if not given, those from the bottleneck on")
-    parser.add_argument("--sigmas", nargs="+", type=float, default=[0.05, 0.2], help="(default: 0.05 0.2)")
+    parser.add_argument("--layers", nargs="+", help="of the backbone (default: bottleneck_2 up_1)")
+    parser.add_argument("--sigmas", nargs="+", type=float, default=[0.1, 0.3], help="(default: 0.1 0.3)")
     parser.add_argument(
         "--draws", type=count, default=1, help="of noise, over which features are averaged (default: 1)"
     )

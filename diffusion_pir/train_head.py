@@ -28,6 +28,7 @@ from diffusion_pir.probe import FitSettings, Split, fit_head, predict
 from diffusion_pir.probe_sets import Part, part_of
 from diffusion_pir.tables import Table
 
+LAYERS = ("bottleneck_2", "up_1")  # of our own networks, if none are named: those of the shipped head
 STOP_PARTS = 7  # of the recordings that are learnt from, one of so many says when to stop
 
 
@@ -152,7 +153,8 @@ def run(options: Namespace) -> int:
     clips = [clip for clip in store.clips() if clip.split != "test"]
     check_clips(clips, store.classes, options.data)
     part = part_of(store, clips)
-    spec = FeatureSpec(options.layers or tuple(backbone.taps), options.sigmas, options.draws, POOLS[options.kind])
+    layers = options.layers or [layer for layer in LAYERS if layer in backbone.taps] or backbone.taps
+    spec = FeatureSpec(tuple(layers), options.sigmas, options.draws, POOLS[options.kind])
     features = features_of(backbone, part, spec, root / "features")
     study = Study(part, features, options.kind, FitSettings(epochs=options.epochs), options.seed, options.device)
     n_groups = len(set(part.groups))

@@ -53,7 +53,7 @@ def test_what_is_learnt_is_told_and_kept(head):
         extra = json.loads(file.metadata()["extra"])
     assert (extra["name"], extra["classes"]) == ("mine", ["flu", "sax"])
     assert extra["notes"]["cross_validation"]["micro_f1"] >= 0.9
-    assert extra["spec"]["layers"] == ["down", "bottleneck_1", "bottleneck_2", "bottleneck_3", "up_0", "up_1"]
+    assert (extra["spec"]["layers"], extra["spec"]["sigmas"]) == (["bottleneck_2", "up_1"], [0.1, 0.3])
 
 
 def test_a_head_follows_a_switch_of_the_predominant_timbre(head, weights, tmp_path, capfd):
