@@ -19,8 +19,8 @@ from yourmt3plus.tokenizer import EOS, PAD, TIE
 
 SILENT_ROW = (TIE, EOS)
 FIRST_ROOM = 32  # tokens that a cache has room for at first; doubled when it is full
-MAX_ROWS = {"cpu": 128, "cuda": 1024}  # at a time; each takes megabytes of keys and values
-CHECK_EVERY = {"cpu": 1, "cuda": 8}  # steps between looks at which rows have ended, for which a GPU has to stop
+CPU_ROWS, GPU_ROWS = 128, 1024  # at a time; each takes megabytes of keys and values
+GPU_PATIENCE = 8  # steps between looks at which rows have ended, for which a GPU has to stop; a CPU looks each time
 WORTHWHILE = 0.85  # share of rows still going below which the others are dropped: that copies what one step reads
 
 
@@ -210,7 +210,7 @@ def fast(
         tokens[silent, : len(SILENT_ROW)] = tokens.new_tensor(SILENT_ROW)
         heard = heard[~silent]
     everything = Choice.start(rows, max_tokens, grammar)
-    max_rows = max_rows or MAX_ROWS[device.type]
+    max_rows = max_rows or (CPU_ROWS if device.type == "cpu" else GPU_ROWS)
     load = load or (lambda cache: PlainSteps(decoder, cache))
     probe = len(SILENT_ROW) if compact else 0
 
@@ -229,19 +229,22 @@ def write(batch: Batch, tokens: Tensor, until: int, compact: bool, load: Callabl
     Returns:
         what is left of the batch, in a cache of its own.
     """
-    every = CHECK_EVERY[tokens.device.type]
+    every = 1 if tokens.device.type == "cpu" else GPU_PATIENCE
+    share = WORTHWHILE if compact else 0.0
     steps = load(batch.cache)
     while batch.place < until and len(batch.row):
         batch.token = batch.choice.take(steps(batch.token, batch.place), batch.place)
         tokens[batch.row, batch.place] = batch.token
         batch.place += 1
         batch.cache = steps.cache
-        if batch.place == until or batch.place % every == 0:
-            alive = torch.nonzero(~batch.choice.ended)[:, 0]
-            share = WORTHWHILE if compact else 0.0
-            if batch.place == until or len(alive) <= share * len(batch.row):
-                batch = batch.select(alive)
-                steps = load(batch.cache)
+        if batch.place != until and batch.place % every:
+            continue
+        alive = torch.nonzero(~batch.choice.ended)[:, 0]
+        if batch.place == until:
+            return batch.select(alive)
+        if len(alive) <= share * len(batch.row):
+            batch = batch.select(alive)
+            steps = load(batch.cache)
     return batch
 
 

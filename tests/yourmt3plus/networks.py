@@ -6,6 +6,7 @@ import torch
 
 from yourmt3plus.decoder import Decoder
 from yourmt3plus.front_ends import Spectrum
+from yourmt3plus.generate import Rows
 from yourmt3plus.model import YourMT3
 from yourmt3plus.perceiver import PerceiverTF
 from yourmt3plus.tokenizer import EOS
@@ -44,3 +45,10 @@ def talkative(positions: str = "sinusoidal", eos: float = 3.0, **options) -> Dec
     with torch.no_grad():
         decoder.head.weight[EOS] *= eos
     return decoder
+
+
+def rows(n_segments: int = 5, seed: int = 0, device: str = "cpu") -> Rows:
+    """65 rows of random memories: 5 segments of 13 channels."""
+    generator = torch.Generator().manual_seed(seed)
+    memory = 3 * torch.randn(n_segments, 13, 6, 64, generator=generator, dtype=torch.float64)
+    return Rows.of(memory.to(device))

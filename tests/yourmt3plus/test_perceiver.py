@@ -1,4 +1,4 @@
-"""PerceiverTF and its convolutions against loops over frames and latents that spell out what listens to what."""
+"""PerceiverTF against loops over frames and latents that spell out what listens to what."""
 
 from functools import partial
 
@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from tests.yourmt3plus.networks import ENCODER
 from yourmt3plus.moe import MixtureOfExperts
 from yourmt3plus.perceiver import Attention, PerceiverTF
-from yourmt3plus.pre_encoder import PreEncoder, ResidualBlock
 
 N_FRAMES, N_BINS = 6, 128
 PLAIN = partial(ENCODER, N_FRAMES, N_BINS, n_latents=3, dim=16, n_heads=4)
@@ -118,26 +117,6 @@ def test_wrong_arguments_say_what_to_do():
         net(positions="released_rope", n_heads=8)
     with pytest.raises(ValueError, match="6 frames, not 7"):
         net(positions="trainable")(picture(7))
-    with pytest.raises(ValueError, match="one for each of 2 blocks"):
-        PreEncoder(64, (4, 4), (2, 2, 2))
-
-
-def test_convolutions_halve_bins_and_keep_frames():
-    torch.manual_seed(0)
-    blocks = PreEncoder(64, (4, 8), (4, 2)).eval()
-    assert blocks(torch.rand(2, 5, 64)).shape == (2, 8, 5, 8)
-    assert (blocks.n_channels, blocks.n_bins) == (8, 8)
-
-
-def test_a_residual_block_written_out():
-    torch.manual_seed(0)
-    block = ResidualBlock(3, 4, 2).eval()
-    x = torch.randn(1, 3, 5, 8)
-    norm = 1 / (1 + 1e-5) ** 0.5  # of a batch norm that has seen nothing
-    heard = F.conv2d((F.conv2d(x, block.first.weight, padding=1) * norm).relu(), block.second.weight, padding=1) * norm
-    direct = torch.einsum("oi,bifw->bofw", block.shortcut.weight[:, :, 0, 0], x)
-    y = (heard + direct).relu()
-    torch.testing.assert_close(block(x), (y[..., ::2] + y[..., 1::2]) / 2)
 
 
 def test_experts_stand_where_feed_forward_parts_would():
