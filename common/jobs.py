@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common import audio as sound
+from common.storage import check_writable
 
 CLIPPED = 0.999  # of full scale
 QUIET = 1e-2  # peak; -40 dBFS
@@ -121,6 +122,7 @@ def attempt(work: Callable[[], Done], out: Path) -> Outcome:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
+            check_writable(out)  # now, rather than after an hour of listening
             done = work()
     except OSError as error:
         return OSError(f"{out}: cannot be written ({error.strerror}); choose another place with -o")

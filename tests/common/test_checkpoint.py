@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from common.checkpoint import CheckpointError, export_checkpoint, load, load_weights, save
+from common.checkpoint import CheckpointError, export_checkpoint, load, load_weights, part, save
 
 
 class Net(nn.Module):
@@ -195,3 +195,16 @@ def test_weights_are_not_taken_from_what_is_no_checkpoint(net, path, tmp_path):
     for broken in broken_files(path, net, tmp_path):
         with pytest.raises(CheckpointError, match=broken.name):
             load_weights(Net(), broken)
+
+
+class TestPart:
+    def test_it_is_made_with_its_arguments_and_those_of_the_caller(self):
+        make = part({"class_path": "somewhere.Net", "init_args": {"width": 4}}, (Net, Other))
+        made = make(names=["onset"])
+        assert type(made) is Net
+        assert (made.first.in_features, made.names) == (4, ["onset"])
+        assert type(part({"class_path": "Other"}, (Net, Other))()) is Other
+
+    def test_a_checkpoint_cannot_name_code_of_its_own(self):
+        with pytest.raises(ValueError, match=r"os.system: no part of such a network; it may be one of Net, Other"):
+            part({"class_path": "os.system", "init_args": {"command": "true"}}, (Net, Other))

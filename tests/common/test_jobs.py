@@ -85,6 +85,19 @@ def outcomes(*works):
     return each
 
 
+def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    done = []
+
+    def work() -> Done:
+        done.append("worked")
+        return Done("done", [])
+
+    error = jobs.attempt(work, tmp_path / "file" / "song.mid")
+    assert "song.mid: cannot be written (Not a directory); choose another place with -o" in str(error)
+    assert not done
+
+
 def test_each_job_is_told_in_a_line_and_a_bad_one_does_not_stop_the_others(capfd):
     def doubtful() -> Done:
         warnings.warn("ends early", stacklevel=1)
@@ -156,6 +169,8 @@ if __name__ == "__main__":
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Whoever was started in the background of a shell is deaf to Ctrl-C, and so would be what it starts.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     )
     assert running.stdout
     assert running.stdout.readline()
