@@ -2,7 +2,8 @@
 
 import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -90,6 +91,23 @@ def rebuild(net_class: type[Net], name: str, init_args: dict, tensors: dict[str,
             "or train again"
         ) from error
     return net
+
+
+def part(config: Mapping[str, Any], kinds: Iterable[type[nn.Module]]) -> Callable[..., nn.Module]:
+    """What makes a part of a network that takes other modules as arguments.
+
+    Args:
+        config: the {"class_path", "init_args"} that a checkpoint holds in its place.
+        kinds: what it may be: a checkpoint cannot name code of its own.
+
+    Raises:
+        ValueError: it names something else.
+    """
+    known = {kind.__name__: kind for kind in kinds}
+    name = config["class_path"].rpartition(".")[2]
+    if name not in known:
+        raise ValueError(f"{config['class_path']}: no part of such a network; it may be one of {', '.join(known)}")
+    return partial(known[name], **config.get("init_args", {}))
 
 
 def export_checkpoint(ckpt_path: str | Path, net_class: type[nn.Module], out: str | Path, **options: Any):

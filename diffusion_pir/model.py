@@ -14,10 +14,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from common.checkpoint import part
 from diffusion_pir.diffusion import Prompt
 from diffusion_pir.prompts import PromptTable, TextPromptTable
 
-TABLES = {kind.__name__: kind for kind in (PromptTable, TextPromptTable)}
+TABLES = (PromptTable, TextPromptTable)
 FRAME_MULTIPLE = 8  # of the frames that the U-Net sees: then 2 s, 100 frames, are 104 and halve thrice without surprise
 SILENCE = -11.512925  # ln 1e-5, where the front-end clips
 
@@ -51,7 +52,7 @@ class Denoiser(nn.Module):
         super().__init__()
         if FRAME_MULTIPLE % patch or n_bins % patch:
             raise ValueError(f"patch {patch} must divide {FRAME_MULTIPLE} frames and {n_bins} bins")
-        self.prompts: Any = table(prompts) if isinstance(prompts, Mapping) else prompts
+        self.prompts: Any = part(prompts, TABLES)() if isinstance(prompts, Mapping) else prompts
         self.patch = patch
         self.n_bins = n_bins
         self.unet = UNet2DConditionModel(**{**unet, "in_channels": patch**2, "out_channels": patch**2})
@@ -134,11 +135,3 @@ class Denoiser(nn.Module):
         pixels = pixel_unshuffle(x[:, None], self.patch)
         v = self.unet(pixels, t, tokens.to(x.dtype), encoder_attention_mask=mask, return_dict=False)[0]
         return pixel_shuffle(v.float(), self.patch)[:, 0, :, :n_frames]
-
-
-def table(config: Mapping[str, Any]) -> nn.Module:
-    """The prompts of a checkpoint; a checkpoint cannot name code of its own."""
-    name = config["class_path"].rpartition(".")[2]
-    if name not in TABLES:
-        raise ValueError(f"{config['class_path']} is no table of prompts; it may be one of {', '.join(TABLES)}")
-    return TABLES[name](**config.get("init_args", {}))

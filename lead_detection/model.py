@@ -5,13 +5,13 @@ encoder shared by all tracks hears each of them and the mixture; a head compares
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from common.checkpoint import part
 from common.encoders import LogMelEncoder, SSLEncoder
 from common.frames import FrameGrid
 from lead_detection.baselines import CRNNHead, MelEncoder, SegmentHead
@@ -20,7 +20,7 @@ from lead_detection.levels import levels
 
 ENCODERS = (LogMelEncoder, SSLEncoder, MelEncoder)
 HEADS = (PointerHead, AttentionHead, AverageHead, MixHead, CRNNHead, SegmentHead)
-PARTS = {kind.__name__: kind for kind in (*ENCODERS, *HEADS)}
+PARTS = (*ENCODERS, *HEADS)
 # Tracks that a CPU encodes at a time: ragged batches all have another size, and from buffers of another size each the
 # heap breaks up. With parts of one size training on 3 to 8 tracks takes 15 % less memory, and no more time.
 CPU_ROWS = 8
@@ -39,8 +39,8 @@ class LeadDetector(nn.Module):
 
     def __init__(self, encoder: nn.Module, head: Callable[[int], nn.Module]):
         super().__init__()
-        self.encoder: Any = part(encoder)() if isinstance(encoder, Mapping) else encoder
-        make: Any = part(head) if isinstance(head, Mapping) else head
+        self.encoder: Any = part(encoder, PARTS)() if isinstance(encoder, Mapping) else encoder
+        make: Any = part(head, PARTS) if isinstance(head, Mapping) else head
         self.head = make(self.encoder.dim)
 
     @property
@@ -106,11 +106,3 @@ class LeadDetector(nn.Module):
             none; otherwise a class is the id of an instrument.
         """
         return self.head(self.hear(audio, clip, instrument, mixture)).float()
-
-
-def part(config: Mapping[str, Any]) -> Callable[..., nn.Module]:
-    """What makes an encoder or a head of a checkpoint; a checkpoint cannot name code of its own."""
-    name = config["class_path"].rpartition(".")[2]
-    if name not in PARTS:
-        raise ValueError(f"{config['class_path']} is no part of a LeadDetector; it may be one of {', '.join(PARTS)}")
-    return partial(PARTS[name], **config.get("init_args", {}))

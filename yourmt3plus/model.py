@@ -6,13 +6,13 @@ mixture of experts) -> bridge -> decoder, which writes one row for everything or
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from common.checkpoint import part
 from yourmt3plus.decoder import Decoder
 from yourmt3plus.front_ends import Mel, Spectrum
 from yourmt3plus.moe import Routing
@@ -22,7 +22,7 @@ from yourmt3plus.rows import RowBatch
 from yourmt3plus.t5 import T5Encoder
 from yourmt3plus.tokenizer import whole_ticks
 
-PARTS = {kind.__name__: kind for kind in (Spectrum, Mel, PerceiverTF, T5Encoder, Decoder)}
+PARTS = (Spectrum, Mel, PerceiverTF, T5Encoder, Decoder)
 N_SAMPLES = 32_767  # of a released segment: 110 frames of 300 samples, 256 of 128
 
 
@@ -90,10 +90,10 @@ class YourMT3(nn.Module):
         gate: bool = False,
     ):
         super().__init__()
-        self.front_end: Any = part(front_end)() if isinstance(front_end, Mapping) else front_end
-        make: Any = part(encoder) if isinstance(encoder, Mapping) else encoder
+        self.front_end: Any = part(front_end, PARTS)() if isinstance(front_end, Mapping) else front_end
+        make: Any = part(encoder, PARTS) if isinstance(encoder, Mapping) else encoder
         self.encoder = make(self.front_end.n_frames(n_samples), self.front_end.n_bins)
-        self.decoder: Any = part(decoder)() if isinstance(decoder, Mapping) else decoder
+        self.decoder: Any = part(decoder, PARTS)() if isinstance(decoder, Mapping) else decoder
         self.bridge = Bridge(self.encoder.n_latents, self.encoder.dim, n_channels, self.decoder.dim)
         self.n_channels = n_channels
         self.n_samples = n_samples
@@ -165,11 +165,3 @@ class YourMT3(nn.Module):
         """Logits of the rows, in batches as they come; see `rows.bucket`."""
         heard = self.encode(audio)
         return Predicted([self.write(heard.memory, batch, task) for batch in rows], heard.routing)
-
-
-def part(config: Mapping[str, Any]) -> Callable[..., nn.Module]:
-    """What makes a part of a checkpoint; a checkpoint cannot name code of its own."""
-    name = config["class_path"].rpartition(".")[2]
-    if name not in PARTS:
-        raise ValueError(f"{config['class_path']} is no part of a YourMT3; it may be one of {', '.join(PARTS)}")
-    return partial(PARTS[name], **config.get("init_args", {}))

@@ -123,7 +123,7 @@ def test_a_checkpoint_builds_it_again(tmp_path):
     [
         ({"patch": 3}, "patch 3 must divide"),
         ({"prompts": PromptTable(2, 8)}, "prompts of 8 dimensions"),
-        ({"prompts": {"class_path": "os.system", "init_args": {}}}, "no table of prompts"),
+        ({"prompts": {"class_path": "os.system", "init_args": {}}}, "no part of such a network"),
     ],
 )
 def test_arguments_that_do_not_fit_together(options, words):
