@@ -1,6 +1,5 @@
 """Files that are whole or not there."""
 
-import errno
 import os
 import re
 import tempfile
@@ -36,15 +35,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def check_writable(path: str | Path) -> None:
-    """Find out before long work whether `replacing` could write there; nothing is left behind.
+    """Find out before long work whether `replacing` could make a file there; nothing is left behind.
 
     Raises:
-        OSError: it could not.
+        OSError: it could not, for the folder's sake.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    folder = path.parent
+    folder = Path(path).parent
     while not os.path.lexists(folder):  # those that are missing would be made
         folder = folder.parent
     with tempfile.TemporaryFile(dir=folder):
