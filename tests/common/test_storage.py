@@ -111,13 +111,13 @@ def test_without_locks_files_are_written_and_nothing_is_swept(tmp_path, monkeypa
     assert names(tmp_path) == ["a.txt", "b.txt", "c.txt"]
 
 
-@pytest.mark.parametrize(("place", "error"), [("file/song.mid", NotADirectoryError), ("broken/a.mid", OSError)])
-def test_where_nothing_can_be_written_is_known_beforehand(tmp_path, place, error):
+@pytest.mark.parametrize("place", ["file/song.mid", "broken/a.mid"])
+def test_where_nothing_can_be_written_is_known_beforehand(tmp_path, place):
     (tmp_path / "file").touch()
     (tmp_path / "broken").symlink_to(tmp_path / "nowhere" / "at all")
-    with pytest.raises(error, match=place.split("/")[0]):
+    with pytest.raises(OSError, match=place.split("/")[0]):
         storage.check_writable(tmp_path / place)
-    with pytest.raises(error, match=place.split("/")[0]), replacing(tmp_path / place) as temporary:
+    with pytest.raises(OSError, match=place.split("/")[0]), replacing(tmp_path / place) as temporary:
         temporary.touch()
 
 
