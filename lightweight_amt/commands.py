@@ -1,7 +1,8 @@
 """`python -m lightweight_amt transcribe`: files and folders in, a MIDI file each out."""
 
 import argparse
-from pathlib import Path
+
+from common.options import transcription_parser
 
 MOST_INSTRUMENTS = 15  # a MIDI file has as many channels beside the drums
 SETTINGS = (
@@ -11,16 +12,7 @@ SETTINGS = (
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m lightweight_amt transcribe",
-        description="Transcribe audio files (wav, flac, ogg, opus, mp3, aiff) to MIDI.",
-    )
-    parser.add_argument("audio", nargs="+", type=Path, help="audio files, or folders to search for them")
-    parser.add_argument("-o", "--out", type=Path, help="folder, or for one file a .mid; beside the audio if not given")
-    parser.add_argument(
-        "--model", default="base", help="base, nano, or an exported .onnx or .safetensors file (default: base)"
-    )
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda or mps with torch (default: cpu)")
+    parser = transcription_parser("lightweight_amt", "base, nano, or an exported .onnx or .safetensors file", "base")
     parser.add_argument(
         "--instruments",
         type=count,
@@ -32,17 +24,11 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also tell how pitches move: in the MIDI where one note of a track sounds alone, and in the JSON",
     )
-    parser.add_argument("--json", action="store_true", help="also write the notes as JSON")
-    parser.add_argument("--csv", action="store_true", help="also write the notes as CSV")
-    parser.add_argument("--plot", action="store_true", help="also write a picture of the piano roll")
-    parser.add_argument("--sonify", action="store_true", help="also write a WAV: the recording left, the notes right")
     for name in SETTINGS:
         unit = "seconds" if name.endswith("length") else "0 to 1"
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=float, help=f"{unit}, instead of what the weights bring"
         )
-    parser.add_argument("--skip-existing", action="store_true", help="leave files alone whose MIDI is there already")
-    parser.add_argument("--jobs", type=int, default=1, help="files at the same time (default: 1)")
     return parser
 
 
