@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from common.instruments import YOURMT3_CHANNELS
 from common.midi import MidiError, read_midi
 from common.notes import Notes
 
+# Program that stands for General MIDI's 100 and 101, effects that nobody tells apart: here those mean who sings.
+EFFECT = 99
 AGAIN = "unpack the archive of the data set again"
 
 
@@ -111,8 +114,14 @@ def checked_notes(path: Path, onset: ArrayLike, offset: ArrayLike, pitch: ArrayL
 
 
 def midi_notes(path: Path, sustain: bool = True) -> Notes:
-    """`read_midi`, whose errors name the file and the remedy already."""
+    """`read_midi`, whose errors name the file and the remedy already; nobody sings in a file of General MIDI."""
     try:
-        return read_midi(path, sustain)
+        notes = read_midi(path, sustain)
     except MidiError as error:
         raise DatasetError(str(error)) from error
+    return notes.replace(program=unsung(notes.program))
+
+
+def unsung(program: ArrayLike) -> np.ndarray:
+    """Programs of General MIDI as they are, but for those that mean sung notes in this project."""
+    return np.where(np.isin(program, YOURMT3_CHANNELS["Singing"]), EFFECT, program)

@@ -84,4 +84,5 @@ def _notes(path: Path) -> Notes:
         if not all(1 <= row[-1] <= 128 for row in table):
             raise ValueError("an instrument outside 1..128")
         start, end, pitch, instrument = np.array(table, np.float64).reshape(-1, 4).T
-        return files.checked_notes(path, start / SAMPLE_RATE, end / SAMPLE_RATE, pitch, program=instrument - 1.0)
+        program = files.unsung(instrument - 1.0)
+        return files.checked_notes(path, start / SAMPLE_RATE, end / SAMPLE_RATE, pitch, program=program)

@@ -99,7 +99,8 @@ def _part(track: Path, name: str, stem: dict, correct_bass: bool) -> Part | None
         raise ValueError(f"{name} has the program {program}")
     if correct_bass and not is_drum and program in BASSES and stem["plugin_name"] != SOUNDS_AS_WRITTEN:
         notes = _octave_down(notes)
-    return Part(f"{name} {stem['inst_class']}", 0 if is_drum else program, is_drum, (sounding,), notes)
+    program = 0 if is_drum else int(files.unsung(program))
+    return Part(f"{name} {stem['inst_class']}", program, is_drum, (sounding,), notes)
 
 
 def _octave_down(notes: Notes) -> Notes:

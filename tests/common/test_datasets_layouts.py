@@ -9,7 +9,7 @@ import pytest
 from scipy.io import savemat
 
 from common.audio import read, write
-from common.datasets import bach10, guitarset, maestro, musicnet, phenicx, slakh, urmp
+from common.datasets import bach10, guitarset, musicnet, phenicx, slakh, urmp
 from common.datasets.files import DatasetError
 from common.notes import Notes
 from tests.common import layouts
@@ -28,6 +28,7 @@ URMP = (
     "40_Miserere_fl_fl_ob_cl_bn", "41_Miserere_fl_fl_ob_sax_bn", "42_Arioso_tpt_tpt_hn_tbn_tba",
     "43_Chorale_tpt_tpt_hn_tbn_tba", "44_K515_vn_vn_va_va_vc",
 )  # fmt: skip
+MUSICNET_COLUMNS = ("start_time", "end_time", "instrument", "note")
 
 
 def first_notes(adapter, root) -> Notes:
@@ -205,38 +206,9 @@ def test_musicnet_has_no_stems_but_of_who_plays_alone(tmp_path):
 @pytest.mark.parametrize("row", [(0, 44100, 0, 60), (0, 44100, 129, 60), (0, 44100, 41, 200), (9, 1, 41, 60), ("x",)])
 def test_musicnet_rows_that_are_no_notes(tmp_path, row):
     layouts.musicnet(tmp_path)
-    write_table(tmp_path / "train_labels/1727.csv", [("start_time", "end_time", "instrument", "note"), row], ",")
+    write_table(tmp_path / "train_labels/1727.csv", [MUSICNET_COLUMNS, row], ",")
     with pytest.raises(DatasetError, match=r"1727\.csv: "):
         first_notes(musicnet, tmp_path)
-
-
-def test_maestro_table_as_json_is_the_same(tmp_path):
-    truth = layouts.maestro(tmp_path)
-    told = [(p.id, p.split, p.title) for p in maestro.recordings(tmp_path)]
-    layouts.maestro_json(tmp_path)
-    pieces = maestro.recordings(tmp_path)
-    assert [(p.id, p.split, p.title) for p in pieces] == told
-    assert [p.split for p in pieces] == ["train", "validation", "test"]
-    assert_same(pieces[1].notes, truth[pieces[1].id])
-    (tmp_path / "maestro-v3.0.0.json").write_text('{"split": {"0": "train"}}')
-    with pytest.raises(DatasetError, match=r"v3\.0\.0\.json: a damaged annotation"):
-        maestro.recordings(tmp_path)
-
-
-def test_maestro_notes_last_as_long_as_the_pedal(tmp_path):
-    layouts.maestro(tmp_path)
-    piece = maestro.recordings(tmp_path)[0]
-    layouts.pedalled_midi(tmp_path / f"2018/{piece.id}.midi")
-    assert piece.notes.intervals.tolist() == [[0.5, 1.5]]
-
-
-@pytest.mark.parametrize(("old", "new"), [(",train,", ",dev,"), (",train,", ",,"), ("split", "part")])
-def test_maestro_table_that_is_damaged(tmp_path, old, new):
-    layouts.maestro(tmp_path)
-    path = tmp_path / "maestro-v3.0.0.csv"
-    path.write_text(path.read_text().replace(old, new))
-    with pytest.raises(DatasetError, match=r"v3\.0\.0\.csv: "):
-        maestro.recordings(tmp_path)
 
 
 def test_guitarset_microphone_or_pickups(tmp_path):

@@ -1,0 +1,79 @@
+"""Tiny data sets in the layouts of those that YourMT3+ adds: drums, singing, more pianos. Writers return the truth."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from common.audio import write
+from common.midi import write_midi
+from common.notes import Notes
+from tests.common.layouts import RATE, SECONDS, melody, sound, write_table
+
+EGMD_COLUMNS = (
+    "drummer", "session", "id", "style", "bpm", "beat_type", "time_signature", "duration", "split",
+    "midi_filename", "audio_filename", "kit_name",
+)  # fmt: skip
+
+
+def beat(part: int, keys: tuple[int, ...] = (36, 42, 38), seconds: float = 0.01) -> Notes:
+    """Three hits at times that no other part has."""
+    onset = melody(part).onset
+    return Notes.build(onset, onset + seconds, keys, is_drum=True)
+
+
+def enst_drums(root: Path) -> dict[str, Notes]:
+    names = (
+        (1, "001_hits_snare-drum_sticks_x6"), (1, "107_minus-one_salsa_sticks"), (2, "115_minus-one_salsa_sticks"),
+        (3, "016_phrase_disco_simple_slow_sticks"), (3, "126_minus-one_salsa_sticks"),
+    )  # fmt: skip
+    truth = {}
+    for i, (drummer, name) in enumerate(names):
+        hits = truth[f"{drummer}_{name}"] = beat(i)
+        place = root / f"drummer_{drummer}"
+        rows = [(f"{hit['onset']:.6f}", label) for hit, label in zip(hits.table, ("bd", "chh", "sd-"), strict=True)]
+        write_table(place / "annotation" / f"{name}.txt", rows, " ")
+        write(place / "audio/wet_mix" / f"{name}.wav", sound(hits), RATE)
+        write(place / "audio/dry_mix" / f"{name}.wav", sound(hits), RATE)
+        if "minus-one" in name:
+            write(place / "audio/accompaniment" / f"{name}.wav", 0.5 * sound(melody(5), SECONDS / 2), RATE)
+    return truth
+
+
+def egmd_rows(root: Path) -> list[list[str]]:
+    return [line.split(",") for line in (root / "e-gmd-v1.0.0.csv").read_text().splitlines()]
+
+
+def egmd(root: Path) -> dict[str, Notes]:
+    """Two kits each of three performances; keys as a Roland has them."""
+    rows: list[tuple] = [EGMD_COLUMNS]
+    truth = {}
+    for i, split in enumerate(("train", "validation", "test")):
+        session = f"drummer{i + 1}/session1"
+        for kit, name in ((1, "Acoustic Kit"), (5, "Heavy Metal")):
+            id = f"{session}/{i + 1}_funk_80_beat_4-4_{kit}"
+            struck = beat(i, (36, 22, 55), 0.1).replace(velocity=[30, 60, 127])
+            truth[id] = struck.replace(pitch=[36, 42, 49])
+            write_midi(root / f"{id}.midi", struck)
+            write(root / f"{id}.wav", sound(struck), RATE)
+            performance = (f"drummer{i + 1}", session, f"{session}/{i + 1}", "funk", 80, "beat", "4-4", SECONDS)
+            rows.append((*performance, split, f"{id}.midi", f"{id}.wav", name))
+    write_table(root / "e-gmd-v1.0.0.csv", rows, ",")
+    return truth
+
+
+def maps_piece(root: Path, piano: str, piece: str, part: int) -> Notes:
+    notes = melody(part).replace(track=0, velocity=[20, 64, 110])
+    path = root / piano / "MUS" / f"MAPS_MUS-{piece}_{piano}"
+    write_midi(Path(f"{path}.mid"), notes)
+    write(Path(f"{path}.wav"), sound(notes), RATE)
+    rows = [(note["onset"], note["offset"], note["pitch"]) for note in notes.table]
+    write_table(Path(f"{path}.txt"), [("OnsetTime", "OffsetTime", "MidiPitch"), *rows])
+    return notes
+
+
+def maps(root: Path) -> dict[str, Notes]:
+    takes = (("AkPnBcht", "alb_esp2"), ("AkPnBcht", "bor_ps1"), ("SptkBGCl", "mz_311_1"), ("ENSTDkCl", "alb_esp2"))
+    (root / "AkPnBcht/ISOL/NO").mkdir(parents=True)
+    return {f"{piece}_{piano}": maps_piece(root, piano, piece, i) for i, (piano, piece) in enumerate(takes)}
+
+
+WRITERS: dict[str, Callable[[Path], dict[str, Notes]]] = {"enst_drums": enst_drums, "egmd": egmd, "maps": maps}
