@@ -65,6 +65,7 @@ SIZES = {
     "tiny": Size(6.0, {"train": 4, "validation": 2, "test": 3}, {}),
     "small": Size(40.0, {"train": 36, "validation": 6, "test": 12}, {"train": 12, "validation": 3, "test": 6}),
     "full": Size(60.0, {"train": 300, "validation": 16, "test": 36}, {"train": 150, "validation": 8, "test": 28}),
+    "band": Size(60.0, {"train": 150, "validation": 10, "test": 21}, {}, "ensemble"),
     "lead-tiny": Size(10.0, {"train": 4, "validation": 2, "test": 3}, {}, "ensemble"),
     "lead": Size(60.0, {"train": 450, "validation": 12, "test": 24}, {}, "ensemble"),
 }

@@ -179,9 +179,22 @@ class ResumableLoader(DataLoader):
 
 
 def make_loader(
-    dataset: EpochDataset, batch_size: int, seed: int, shuffle: bool, num_workers: int = 0
+    dataset: EpochDataset,
+    batch_size: int,
+    seed: int,
+    shuffle: bool,
+    num_workers: int = 0,
+    collate: Callable[[list], Any] | None = None,
 ) -> ResumableLoader:
     """Batches for training (`shuffle`: a new order each epoch, full batches only) or for evaluation.
+
+    Args:
+        dataset: has the items.
+        batch_size: items in a batch.
+        seed: of the order.
+        shuffle: is this for training?
+        num_workers: loader processes.
+        collate: makes a batch of a list of items; by default each tensor of theirs is stacked.
 
     Raises:
         ValueError: too few items for one training batch.
@@ -193,6 +206,7 @@ def make_loader(
         batch_size=batch_size,
         sampler=EpochSampler(len(dataset), seed, shuffle),
         num_workers=num_workers,
+        collate_fn=collate,
         drop_last=shuffle,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,

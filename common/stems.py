@@ -7,6 +7,14 @@ import numpy as np
 
 from common.notes import NOTE, Notes
 
+DRUMS = 128  # the kind of what drums play; that of other notes is their program
+N_KINDS = 129
+
+
+def kinds(notes: Notes) -> np.ndarray:
+    """(note,) int64 program of each note, DRUMS for a hit."""
+    return np.where(notes.is_drum, DRUMS, notes.program)
+
 
 @dataclass(frozen=True, eq=False)
 class Stem:
@@ -24,11 +32,19 @@ class Stem:
     lead: tuple[tuple[float, float], ...] = ()  # seconds from and to which it leads
     scale: float = 1.0  # what turns samples into audio
     start: float = 0.0  # seconds into the piece at which the samples start
+    unknown: frozenset[int] = frozenset()  # kinds that it may sound and of which its notes do not tell
 
     @property
     def audio(self) -> np.ndarray:
         """float32 [time]."""
         return self.samples * np.float32(self.scale)
+
+    @property
+    def kinds(self) -> frozenset[int]:
+        """Programs, and DRUMS, that it plays in the piece: those of its notes, and without any its own."""
+        if not len(self.notes):
+            return frozenset() if self.unknown else frozenset({DRUMS if self.is_drum else self.program})
+        return frozenset(np.unique(kinds(self.notes)).tolist())
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,15 +72,25 @@ class Multitrack:
         return np.stack([stem.audio for stem in self.stems]) if self.stems else np.zeros((0, 0), np.float32)
 
     @property
-    def notes(self) -> Notes:
-        """What the stems play in the excerpt, seconds from its start, sorted; `track` is the index of the stem."""
+    def uncut_notes(self) -> Notes:
+        """All notes of the stems, seconds from the start of the excerpt; `track` is the index of the stem."""
         counts = np.array([len(stem.notes) for stem in self.stems], np.int64)
         start = np.repeat([stem.start for stem in self.stems], counts)
         table = np.concatenate([np.empty(0, NOTE), *(stem.notes.table for stem in self.stems)])
         table["onset"] -= start
         table["offset"] -= start
         table["track"] = np.repeat(np.arange(len(self.stems)), counts)
-        return Notes(table).crop(0.0, self.seconds).sort()
+        return Notes(table)
+
+    @property
+    def notes(self) -> Notes:
+        """What the stems play in the excerpt, cut to it and sorted, otherwise as `uncut_notes`."""
+        return self.uncut_notes.crop(0.0, self.seconds).sort()
+
+    @property
+    def unknown(self) -> frozenset[int]:
+        """Kinds that may sound without a note that says so."""
+        return frozenset().union(*(stem.unknown for stem in self.stems))
 
     @property
     def lead(self) -> tuple[tuple[float, float, int], ...]:

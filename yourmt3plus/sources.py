@@ -1,0 +1,76 @@
+"""Pieces as this project learns from them: which parts are sung, and whose labels are kept from the network."""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from common.instruments import YOURMT3_CHANNELS
+from common.notes import Notes
+from common.pieces import Piece
+from common.stems import DRUMS, Multitrack, Stem
+from yourmt3plus.programs import MELODY
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Labels that are kept back, as in data sets that have only some instruments annotated; the audio stays.
+
+    Args:
+        channels: names of `YOURMT3_CHANNELS`.
+        share: of the pieces.
+    """
+
+    channels: tuple[str, ...]
+    share: float
+
+    def kinds(self, piece_id: str) -> frozenset[int]:
+        """What of a piece is hidden; the same each time.
+
+        Raises:
+            ValueError: there is no such channel.
+        """
+        if unknown := set(self.channels) - set(YOURMT3_CHANNELS):
+            raise ValueError(f"no channels {sorted(unknown)} to hide; there are {', '.join(YOURMT3_CHANNELS)}")
+        if np.random.default_rng(zlib.crc32(piece_id.encode())).random() >= self.share:
+            return frozenset()
+        return kinds_of(self.channels)
+
+
+def kinds_of(channels: Iterable[str]) -> frozenset[int]:
+    """Programs, and DRUMS, of channels."""
+    return frozenset(k for name in channels for k in (YOURMT3_CHANNELS[name] or (DRUMS,)))
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A piece to take segments from."""
+
+    piece: Piece
+    hidden: frozenset[int] = frozenset()  # kinds of which nothing is told
+
+    @property
+    def seconds(self) -> float:
+        return self.piece.seconds
+
+    def multitrack(self) -> Multitrack:
+        """Its stems. Voices of `common.synth`, who sing vowels, are sung melody; those of a SoundFont are choirs."""
+        band = self.piece.multitrack()
+        sung = [part.synthesised and part.role == "voice" for part in self.piece.parts]
+        stems = (_as_sung(stem) if sings else stem for stem, sings in zip(band.stems, sung, strict=True))
+        return replace(band, stems=tuple(_hide(stem, self.hidden) for stem in stems))
+
+
+def sources(pieces: Sequence[Piece], hidden: Hidden | None = None) -> list[Source]:
+    """All pieces, some perhaps with hidden labels."""
+    return [Source(piece, hidden.kinds(piece.id) if hidden else frozenset()) for piece in pieces]
+
+
+def _as_sung(stem: Stem) -> Stem:
+    return replace(stem, program=MELODY, notes=stem.notes.replace(program=MELODY))
+
+
+def _hide(stem: Stem, kinds: frozenset[int]) -> Stem:
+    """Without its notes, if it plays any of the kinds; it may then be playing any of them."""
+    return replace(stem, notes=Notes.empty(), unknown=stem.unknown | kinds) if stem.kinds & kinds else stem
