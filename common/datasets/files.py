@@ -40,9 +40,14 @@ def file(path: Path, remedy: str = AGAIN) -> Path:
     return path
 
 
-def first_of(*paths: Path) -> Path:
+def one_like(folder: Path, pattern: str, remedy: str = AGAIN) -> Path:
+    """The first file of a folder whose name matches."""
+    return next(iter(sorted(folder.glob(pattern))), None) or file(folder / pattern, remedy)
+
+
+def first_of(*paths: Path, remedy: str = AGAIN) -> Path:
     """The first of several names under which releases have one file."""
-    return next((path for path in paths if path.is_file()), None) or file(paths[0])
+    return next((path for path in paths if path.is_file()), None) or file(paths[0], remedy)
 
 
 def not_empty(items: Iterable, path: Path, remedy: str) -> list:

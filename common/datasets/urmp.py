@@ -48,16 +48,15 @@ def _recording(piece: Path) -> Recording:
     if unknown or not instruments:
         raise DatasetError.about(piece, f"names no instruments of the data set; {AGAIN}")
     paths = [
-        (_one(piece, f"AuSep_{i}_*_{number}_{title}.wav"), _one(piece, f"Notes_{i}_*_{number}_{title}.txt"))
+        # Whatever instrument the name of the file itself says.
+        (
+            files.one_like(piece, f"AuSep_{i}_*_{number}_{title}.wav"),
+            files.one_like(piece, f"Notes_{i}_*_{number}_{title}.txt"),
+        )
         for i in range(1, len(instruments) + 1)
     ]
     mixture = files.file(piece / f"AuMix_{piece.name}.wav")
     return Recording(piece.name, _split(int(number)), title, mixture, partial(_parts, instruments, paths))
-
-
-def _one(piece: Path, pattern: str) -> Path:
-    """The file of a part, whatever instrument its own name says."""
-    return next(iter(sorted(piece.glob(pattern))), None) or files.file(piece / pattern)
 
 
 def _split(number: int) -> str | None:

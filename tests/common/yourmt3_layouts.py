@@ -1,5 +1,6 @@
 """Tiny data sets in the layouts of those that YourMT3+ adds: drums, singing, more pianos. Writers return the truth."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,4 +77,43 @@ def maps(root: Path) -> dict[str, Notes]:
     return {f"{piece}_{piano}": maps_piece(root, piano, piece, i) for i, (piano, piece) in enumerate(takes)}
 
 
-WRITERS: dict[str, Callable[[Path], dict[str, Notes]]] = {"enst_drums": enst_drums, "egmd": egmd, "maps": maps}
+def song(folder: Path, notes: Notes, mixture: str, vocals: str) -> None:
+    """A song whose accompaniment is a lower melody."""
+    heard = sound(notes)
+    for name, audio in (
+        (vocals, heard),
+        ("accompaniment.wav", sound(melody(-3))),
+        (mixture, heard + sound(melody(-3))),
+    ):
+        write(folder / name, audio, RATE)
+
+
+def json_rows(notes: Notes) -> list[list[float]]:
+    return [[float(note["onset"]), float(note["offset"]), float(note["pitch"])] for note in notes.table]
+
+
+def mir_st500(root: Path) -> dict[str, Notes]:
+    """Songs 1, 2 and 401; song 3 is annotated but not there any more."""
+    truth = {str(number): melody(i, 100).replace(track=0) for i, number in enumerate((1, 2, 3, 401))}
+    annotations = root / "MIR-ST500_20210206/MIR-ST500_corrected.json"
+    annotations.parent.mkdir(parents=True)
+    annotations.write_text(json.dumps({number: json_rows(notes) for number, notes in truth.items()}))
+    del truth["3"]
+    for number, notes in truth.items():
+        song(root / ("test" if number == "401" else "train") / number, notes, "Mixture.wav", "Vocal.wav")
+    return truth
+
+
+def cmedia(root: Path) -> dict[str, Notes]:
+    truth = {str(number): melody(i, 100).replace(track=0) for i, number in enumerate((1, 2, 10))}
+    annotations = root / "Cmedia-train/Cmedia_train_gt.json"
+    annotations.parent.mkdir(parents=True)
+    annotations.write_text(json.dumps({number: json_rows(notes) for number, notes in truth.items()}))
+    for number, notes in truth.items():
+        song(root / "train" / number, notes, "converted_Mixture.wav", "vocals.wav")
+    return truth
+
+
+WRITERS: dict[str, Callable[[Path], dict[str, Notes]]] = {
+    "enst_drums": enst_drums, "egmd": egmd, "maps": maps, "mir_st500": mir_st500, "cmedia": cmedia,
+}  # fmt: skip
