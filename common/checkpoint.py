@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -152,6 +153,34 @@ def read_training(path: str | Path) -> Training:
         raise CheckpointError(f"{path}: not a training checkpoint ({error}); give the .ckpt of a run") from error
     tensors = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}
     return Training(config["class_path"].rpartition(".")[2], config.get("init_args", {}), tensors, checkpoint)
+
+
+def released_tensors(path: str | Path, remedy: str) -> dict[str, torch.Tensor]:
+    """The tensors by name of a Lightning checkpoint that somebody else wrote; no code of theirs is run.
+
+    Such files hold pickled settings beside the tensors. The pickle is read by torch's restricted reader, and whatever
+    class it names that torch does not know is replaced by an empty one: it is never imported.
+
+    Args:
+        path: the .ckpt.
+        remedy: what the user should do if it is something else.
+
+    Raises:
+        CheckpointError: it cannot be read so.
+    """
+    try:
+        strangers = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        with torch.serialization.safe_globals([(_stand_in(name), name) for name in strangers]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: no checkpoint of Lightning's that can be read without running code of it; {remedy}"
+        ) from error
+
+
+def _stand_in(name: str) -> type:
+    """What takes the place of a class or function: it makes empty mappings, whatever it is called with."""
+    return type(name.rpartition(".")[2], (), {"__new__": lambda cls, *args, **kwargs: OrderedDict()})
 
 
 def load_weights(net: nn.Module, path: str | Path):

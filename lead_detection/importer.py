@@ -1,21 +1,14 @@
-"""Checkpoints that the paper's authors released -> ours: their names of tensors, their order of classes, no code run.
-
-Their files are Lightning's and hold pickled settings beside the tensors. The pickle is read by torch's restricted
-reader, and whatever class it names that torch does not know is replaced by an empty one: it is never imported.
-"""
+"""Checkpoints that the paper's authors released -> ours: their names of tensors, their order of classes."""
 
 import argparse
-import pickle
 import sys
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from common import checkpoint
-from common.checkpoint import CheckpointError
+from common.checkpoint import CheckpointError, released_tensors
 from lead_detection.inference import WEIGHTS
 from lead_detection.model import LeadDetector
 from lead_detection.taxonomy import MIX, MJN_VOCABULARY, UNKNOWN, VOCABULARY
@@ -29,6 +22,7 @@ TRACKS = {
     "model.ch_cls_head.": "head.classifier.",
 }
 SEGMENTS = {"model.mert.": "encoder.network.", "model.inst_cls_head.": "head.classifier."}
+REMEDY = "give a .ckpt of huggingface.co/LongshenOu, downloaded whole"
 UNUSED = "model.ln2."  # a norm that their code makes and never calls
 
 
@@ -44,7 +38,8 @@ def import_checkpoint(path: str | Path, out: str | Path, config: dict[str, Any] 
     Raises:
         CheckpointError: it cannot be read, or lacks tensors of the paper's networks, or has others.
     """
-    state = {key: value for key, value in read(path).items() if not key.startswith(UNUSED)}
+    tensors = released_tensors(path, REMEDY)
+    state = {key: value for key, value in tensors.items() if not key.startswith(UNUSED)}
     classifies_tracks = "model.ch_cls_head.weight" in state
     tensors = renamed(state, TRACKS if classifies_tracks else SEGMENTS, path)
     encoder: dict[str, Any] = {"config": config or {}, "freeze": "none"}
@@ -55,24 +50,6 @@ def import_checkpoint(path: str | Path, out: str | Path, config: dict[str, Any] 
     init_args = {"encoder": {"class_path": "common.encoders.SSLEncoder", "init_args": encoder}, "head": head}
     net = checkpoint.rebuild(LeadDetector, LeadDetector.__name__, init_args, tensors, path)
     checkpoint.save(out, net, init_args, norm="stem_peak", **extra)
-
-
-def read(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a Lightning checkpoint by name."""
-    try:
-        strangers = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        with torch.serialization.safe_globals([(stand_in(name), name) for name in strangers]):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: no checkpoint of Lightning's that can be read without running code of it; give a .ckpt of "
-            "huggingface.co/LongshenOu, downloaded whole"
-        ) from error
-
-
-def stand_in(name: str) -> type:
-    """What takes the place of a class or function: it makes empty mappings, whatever it is called with."""
-    return type(name.rpartition(".")[2], (), {"__new__": lambda cls, *args, **kwargs: OrderedDict()})
 
 
 def renamed(state: dict[str, Tensor], names: dict[str, str], path: str | Path) -> dict[str, Tensor]:
