@@ -1,10 +1,11 @@
 """A piece as its instruments: one selection of stems carries audio, notes and labels, so they cannot disagree."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from common.instruments import YOURMT3_CHANNELS
 from common.notes import NOTE, Notes
 
 DRUMS = 128  # the kind of what drums play; that of other notes is their program
@@ -14,6 +15,16 @@ N_KINDS = 129
 def kinds(notes: Notes) -> np.ndarray:
     """(note,) int64 program of each note, DRUMS for a hit."""
     return np.where(notes.is_drum, DRUMS, notes.program)
+
+
+def kinds_of(channels: Iterable[str]) -> frozenset[int]:
+    """Programs, and DRUMS, of these of YOURMT3_CHANNELS."""
+    return frozenset(k for name in channels for k in (YOURMT3_CHANNELS[name] or (DRUMS,)))
+
+
+def all_but(*channels: str) -> frozenset[int]:
+    """The kinds that none of these of YOURMT3_CHANNELS has: what is unknown where nothing else is annotated."""
+    return frozenset(range(N_KINDS)) - kinds_of(channels)
 
 
 @dataclass(frozen=True, eq=False)

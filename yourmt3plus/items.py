@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.notes import Notes
-from common.stems import N_KINDS, kinds
+from common.stems import N_KINDS, kinds, kinds_of
 from yourmt3plus.programs import Channels
-from yourmt3plus.sources import kinds_of
 from yourmt3plus.tokenizer import TICKS_PER_SECOND, encode
 
 EVERYTHING = 0

@@ -1,7 +1,7 @@
 """Pieces as this project learns from them: which parts are sung, and whose labels are kept from the network."""
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from common.instruments import YOURMT3_CHANNELS
 from common.notes import Notes
 from common.pieces import Piece
-from common.stems import DRUMS, Multitrack, Stem
+from common.stems import Multitrack, Stem, kinds_of
 from yourmt3plus.programs import MELODY
 
 
@@ -36,11 +36,6 @@ class Hidden:
         if np.random.default_rng(zlib.crc32(piece_id.encode())).random() >= self.share:
             return frozenset()
         return kinds_of(self.channels)
-
-
-def kinds_of(channels: Iterable[str]) -> frozenset[int]:
-    """Programs, and DRUMS, of channels."""
-    return frozenset(k for name in channels for k in (YOURMT3_CHANNELS[name] or (DRUMS,)))
 
 
 @dataclass(frozen=True, eq=False)

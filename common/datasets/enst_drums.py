@@ -25,8 +25,9 @@ import numpy as np
 from common import audio as sound
 from common.datasets import files
 from common.datasets.files import DatasetError
-from common.datasets.recording import DRUMS, Part, Recording, add
+from common.datasets.recording import Part, Recording, add
 from common.notes import Notes
+from common.stems import all_but
 
 KEYS = {
     "bd": 36, "sd": 38, "cs": 37, "rs": 37, "chh": 42, "ohh": 46, "lft": 41, "lt": 45, "lmt": 47, "mt": 48,
@@ -75,7 +76,7 @@ def _recording(place: Path, drummer: int, name: str, accompaniment: float) -> Re
     if not accompaniment:
         return Recording(id, split, id, drums, parts)
     music = files.file(place / "audio" / "accompaniment" / f"{name}.wav")
-    return Recording(id, split, id, None, parts, DRUMS, partial(_mix, drums, music, accompaniment))
+    return Recording(id, split, id, None, parts, all_but("Drums"), partial(_mix, drums, music, accompaniment))
 
 
 def _mix(drums: Path, music: Path, accompaniment: float, sample_rate: int | None) -> tuple[np.ndarray, int]:

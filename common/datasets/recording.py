@@ -8,39 +8,8 @@ import numpy as np
 
 from common import audio as sound
 from common.datasets.files import DatasetError
-from common.instruments import YOURMT3_CHANNELS
 from common.notes import Notes
 from common.stems import Multitrack, Stem
-
-
-@dataclass(frozen=True)
-class Annotated:
-    """Whose notes an annotation holds, if they play: of others that are heard nothing is known.
-
-    Programs are those of General MIDI, with 100 and 101 for sung melody and chorus.
-    """
-
-    programs: frozenset[int]
-    drums: bool
-
-    @classmethod
-    def only(cls, *channels: str) -> "Annotated":
-        """These of YOURMT3_CHANNELS and nobody else."""
-        programs = (program for channel in channels for program in YOURMT3_CHANNELS[channel])
-        return cls(frozenset(programs), "Drums" in channels)
-
-    def channels(self) -> tuple[str, ...]:
-        """Those of YOURMT3_CHANNELS of which everything is known, in their order."""
-        return tuple(
-            name
-            for name, programs in YOURMT3_CHANNELS.items()
-            if (self.drums if name == "Drums" else self.programs.issuperset(programs))
-        )
-
-
-EVERYTHING = Annotated(frozenset(range(128)), True)
-DRUMS = Annotated.only("Drums")
-SINGING = Annotated.only("Singing")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +41,7 @@ class Recording:
         title: of the piece; recordings of one piece share it where the data set tells.
         mix_path: the released mixture; None if the sum of the stems is all there is.
         read_parts: reads annotations, and no audio where there are some.
-        annotated: whose notes are known of what the mixture lets hear.
+        unknown: kinds (`common.stems`) that may be heard in the mixture and of which the notes do not tell.
         read_mixture: makes a mixture that is neither released nor the sum of the parts, at the sample rate that is
             asked for, or that of the files; returns it and its rate.
     """
@@ -82,7 +51,7 @@ class Recording:
     title: str
     mix_path: Path | None
     read_parts: Callable[[], Sequence[Part]]
-    annotated: Annotated = EVERYTHING
+    unknown: frozenset[int] = frozenset()
     read_mixture: Callable[[int | None], tuple[np.ndarray, int]] | None = None
 
     @property

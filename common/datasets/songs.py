@@ -13,8 +13,9 @@ import numpy as np
 
 from common.datasets import files
 from common.datasets.files import DatasetError
-from common.datasets.recording import EVERYTHING, SINGING, Part, Recording
+from common.datasets.recording import Part, Recording
 from common.instruments import YOURMT3_CHANNELS
+from common.stems import all_but
 
 MELODY = YOURMT3_CHANNELS["Singing"][0]
 NAMES = {"vocals": "[Vv]ocal*.wav", "mixture": "*[Mm]ixture.*"}  # what is heard -> its names in releases and tools
@@ -56,7 +57,7 @@ def _recording(folder: Path, song: int, rows: np.ndarray, path: Path, split: str
     alone = audio == "vocals"
     heard = files.one_like(folder, NAMES[audio], SEPARATE if alone else FETCH)
     parts = partial(_parts, rows, Path(f"{path}: song {song}"), (heard,) if alone else ())
-    return Recording(str(song), split, f"song {song}", heard, parts, EVERYTHING if alone else SINGING)
+    return Recording(str(song), split, f"song {song}", heard, parts, frozenset() if alone else all_but("Singing"))
 
 
 def _parts(rows: np.ndarray, source: Path, audio: tuple[Path, ...]) -> list[Part]:

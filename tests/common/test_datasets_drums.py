@@ -6,8 +6,8 @@ import pytest
 from common.audio import write
 from common.datasets import egmd, enst_drums
 from common.datasets.files import DatasetError
-from common.datasets.recording import DRUMS, EVERYTHING
 from common.instruments import DRUM_GROUPS, KICK_SNARE_HAT
+from common.stems import DRUMS
 from tests.common import yourmt3_layouts as layouts
 from tests.common.layouts import RATE, write_table
 
@@ -81,10 +81,10 @@ def test_enst_with_accompaniment_is_the_minus_one_recordings_at_documented_share
 
 def test_enst_knows_everything_of_drums_alone_and_nothing_else_of_a_mixture(tmp_path):
     layouts.enst_drums(tmp_path)
-    assert {piece.annotated for piece in enst_drums.recordings(tmp_path)} == {EVERYTHING}
+    assert {piece.unknown for piece in enst_drums.recordings(tmp_path)} == {frozenset()}
     accompanied = enst_drums.recordings(tmp_path, accompaniment=0.4)
-    assert {piece.annotated for piece in accompanied} == {DRUMS}
-    assert DRUMS.channels() == ("Drums",)
+    assert {piece.unknown for piece in accompanied} == {frozenset(range(128))}
+    assert DRUMS == 128
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])

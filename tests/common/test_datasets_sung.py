@@ -7,8 +7,6 @@ import pytest
 
 from common.datasets import cmedia, mir_st500, musicnet, slakh
 from common.datasets.files import DatasetError
-from common.datasets.recording import EVERYTHING, SINGING, Annotated
-from common.instruments import YOURMT3_CHANNELS
 from common.midi import write_midi
 from common.notes import Notes
 from tests.common import layouts, yourmt3_layouts
@@ -53,7 +51,8 @@ def test_sung_notes_have_the_program_of_a_melody(name, tmp_path):
 def test_of_a_mixture_the_singing_alone_is_known_of_separated_vocals_everything(name, tmp_path):
     yourmt3_layouts.WRITERS[name](tmp_path)
     vocals, mixture = (ADAPTERS[name].recordings(tmp_path, audio)[0] for audio in ("vocals", "mixture"))
-    assert (vocals.annotated, mixture.annotated) == (EVERYTHING, SINGING)
+    assert vocals.unknown == frozenset()
+    assert mixture.unknown == frozenset(range(129)) - {100, 101}
     accompaniment = sound(melody(-3))
     assert np.allclose(mixture.mixture()[0], vocals.mixture()[0] + accompaniment, atol=1e-3)
     assert mixture.notes == vocals.notes
@@ -128,10 +127,3 @@ def test_programs_that_mean_singing_here_are_another_effect_where_they_come_from
         musicnet.recordings(tmp_path / "musicnet", em=True)[0].notes.program,
     ]
     assert [sorted(set(column.tolist()) - {0, 33, 40}) for column in programs] == [[99], [99], [99]]
-
-
-def test_what_is_annotated_is_told_by_channels_of_general_midi():
-    assert EVERYTHING.channels() == tuple(YOURMT3_CHANNELS)
-    assert SINGING.channels() == ("Singing",)
-    assert Annotated.only("Bass", "Drums").channels() == ("Bass", "Drums")
-    assert Annotated(frozenset({100}), False).channels() == ()  # the chorus is not

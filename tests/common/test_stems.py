@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.notes import Notes
-from common.stems import Multitrack, Stem
+from common.stems import DRUMS, Multitrack, Stem, all_but, kinds_of
 
 RATE = 1000
 
@@ -141,3 +141,9 @@ def test_a_multitrack_without_stems():
     assert nothing.mixture().shape == (0,)
     assert len(nothing.notes) == 0
     assert nothing.crop(0.0, 1.0).seconds == 0.0
+
+
+def test_kinds_are_told_by_channels():
+    assert kinds_of(["Singing", "Drums"]) == {100, 101, DRUMS}
+    assert all_but("Drums") == set(range(128))
+    assert all_but("Bass") | kinds_of(["Bass"]) == set(range(129))
