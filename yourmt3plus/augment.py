@@ -16,7 +16,7 @@ from scipy import signal
 from common.notes import Notes
 
 CLOSE_ENOUGH = 100  # largest denominator of a speed; a semitone is then 0.1 cents off
-ZEROS = 10  # of the resampling kernel, on either side
+ZEROS = 16  # of the resampling kernel, on either side
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def _kernel(ratio: Fraction) -> np.ndarray:
     """Low-pass filter that `resample_poly` would design anew each time."""
     longest = max(ratio.numerator, ratio.denominator)
     time = np.arange(-ZEROS * longest, ZEROS * longest + 1) / longest
-    return (np.sinc(time) * np.kaiser(len(time), 5.0) / longest).astype(np.float32)
+    return (np.sinc(time) * np.kaiser(len(time), 6.0) / longest).astype(np.float32)
 
 
 def move(notes: Notes, semitones: int, labels: Literal["right", "dropped"] = "right") -> tuple[Notes, int]:

@@ -220,3 +220,8 @@ def test_what_processes_have_is_put_together(monkeypatch):
         distributed, "all_gather_object", lambda parts, own: parts.__setitem__(slice(None), [own, others])
     )
     assert gathered({1: "c", 3: "d"}) == {0: "a", 1: "c", 2: "b", 3: "d"}
+
+
+def test_a_loader_makes_batches_as_it_is_told():
+    loader = make_loader(Keys(5), batch_size=2, seed=0, shuffle=False, collate=lambda items: [i[1] for i in items])
+    assert list(loader) == [[0, 1], [2, 3], [4]]

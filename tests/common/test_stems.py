@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -147,3 +149,21 @@ def test_kinds_are_told_by_channels():
     assert kinds_of(["Singing", "Drums"]) == {100, 101, DRUMS}
     assert all_but("Drums") == set(range(128))
     assert all_but("Bass") | kinds_of(["Bass"]) == set(range(129))
+
+
+def test_uncut_notes_are_as_long_as_they_are_and_those_of_an_excerpt_are_cut(band):
+    excerpt = band.crop(1.0, 1.0)
+    assert set(zip(excerpt.uncut_notes.track.tolist(), excerpt.uncut_notes.onset.round(6), strict=True)) == {
+        (i, onset) for i in range(5) for onset in (-0.5, round(0.5 + i / 10, 6))
+    }
+    assert excerpt.notes == excerpt.uncut_notes.crop(0.0, 1.0).sort()
+
+
+def test_a_stem_tells_what_kinds_it_plays_and_what_it_may_play():
+    plain, silent = stem(3), replace(stem(4), notes=Notes.empty())
+    mixed = replace(stem(0), notes=Notes.build([0, 1, 2], [1, 2, 3], 60, program=[0, 40, 0], is_drum=[0, 0, 1]))
+    unheard = replace(stem(0), notes=Notes.empty(), unknown=frozenset({7, DRUMS}))
+    assert [s.kinds for s in (plain, silent, mixed, unheard)] == [{3}, {4}, {0, 40, DRUMS}, set()]
+    assert replace(silent, is_drum=True).kinds == {DRUMS}
+    assert Multitrack((plain, unheard), RATE).unknown == {7, DRUMS}
+    assert Multitrack((plain, unheard), RATE).crop(0.0, 1.0).select([0]).unknown == frozenset()
