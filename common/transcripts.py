@@ -7,7 +7,7 @@ import csv
 import json
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class Transcript:
         sample_rate: at which it was heard, in Hz.
         columns: of the notes, that JSON and CSV have.
         names: `track` -> name; without, tracks are called by their programs.
+        played_as: program that is not General MIDI's -> the one that sounds like it, for MIDI and picture.
         bends: see `common.bends.BEND`.
     """
 
@@ -47,7 +48,15 @@ class Transcript:
     sample_rate: int
     columns: Sequence[str] = COLUMNS
     names: Mapping[int, str] | None = None
+    played_as: Mapping[int, int] = field(default_factory=dict)
     bends: np.ndarray | None = None
+
+    @property
+    def played(self) -> Notes:
+        """The notes with the programs that General MIDI plays them by."""
+        programs = np.arange(128)
+        programs[list(self.played_as)] = list(self.played_as.values())
+        return self.notes.replace(program=programs[self.notes.program])
 
 
 def plan(options: Namespace) -> tuple[list[Job], list[sound.AudioError]]:
@@ -106,7 +115,7 @@ def write(job: Job, transcript: Transcript, options: Namespace) -> None:
         write_plot(job.out.with_suffix(".png"), transcript, job.audio.name)
     if options.sonify:
         write_sonification(job.out.with_name(f"{job.out.stem}{SONIFIED}"), transcript, job.audio)
-    write_midi(job.out, transcript.notes, names=transcript.names, bends=transcript.bends)
+    write_midi(job.out, transcript.played, names=transcript.names, bends=transcript.bends)
 
 
 def told(job: Job, transcript: Transcript, meter: Meter, remedy: str = "") -> Done:
@@ -160,7 +169,7 @@ def write_plot(path: Path, transcript: Transcript, title: str) -> None:
     from common import plots  # matplotlib, only for those who want a picture
 
     with replacing(path) as temporary:
-        plots.piano_roll(transcript.notes, seconds=transcript.seconds, title=title).savefig(temporary)
+        plots.piano_roll(transcript.played, seconds=transcript.seconds, title=title).savefig(temporary)
 
 
 def write_sonification(path: Path, transcript: Transcript, audio: Path) -> None:

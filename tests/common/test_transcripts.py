@@ -2,6 +2,7 @@ import csv
 import json
 from argparse import Namespace
 
+import mido
 import numpy as np
 import pytest
 import soundfile
@@ -44,6 +45,14 @@ def test_columns_are_those_that_are_asked_for(job):
     assert read_midi(job.out).is_drum.tolist() == [False, True]
     names = {path.name for path in job.out.parent.iterdir()}
     assert names == {"song.mid", "song.json", "song.csv", "song.png", "song.sonified.wav"}
+
+
+def test_what_general_midi_has_no_program_for_is_played_as_something_like_it(job):
+    transcript = Transcript(NOTES, "small", 1.0, 8000, (*COLUMNS, "program"), {0: "Singing"}, {33: 53})
+    transcripts.write(job, transcript, options("song.wav", "--json"))
+    assert read_midi(job.out).program.tolist() == [53, 0]
+    assert mido.MidiFile(job.out).tracks[1].name == "Singing"
+    assert json.loads(job.out.with_suffix(".json").read_text())["notes"][0]["program"] == 33
 
 
 def test_the_midi_file_comes_last(job):
