@@ -189,7 +189,12 @@ def build(
     render_all(
         make_piece, recipes, folder, sample_rate * BYTES_PER_SECOND, jobs, f"corpus {size}" if progress else None
     )
-    entries = [json.loads((folder / f"{recipe.id}.json").read_text()) for recipe in recipes]
+    return close(folder, [recipe.id for recipe in recipes], size, sample_rate)
+
+
+def close(folder: Path, ids: Iterable[str], size: str, sample_rate: int) -> Corpus:
+    """Make a corpus of the pieces in a folder that have these names."""
+    entries = [json.loads((folder / f"{id}.json").read_text()) for id in ids]
     index = {"version": VERSION, "size": size, "sample_rate": sample_rate, "pieces": entries}
     with replacing(folder / "index.json") as temporary:
         temporary.write_text(json.dumps(index, indent=1))

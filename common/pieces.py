@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class Track:
     role: str
     synthesised: bool  # by common.synth, not by the SoundFont
     scale: float
+    unknown: tuple[int, ...] = ()  # kinds (common.stems) that it may sound and of which its notes do not tell
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,7 @@ class Piece:
     @classmethod
     def from_json(cls, folder: Path, entry: dict) -> "Piece":
         lead = tuple((start, end, track) for start, end, track in entry["lead"])
-        parts = tuple(Track(**part) for part in entry["parts"])
+        parts = tuple(Track(**{**part, "unknown": tuple(part.get("unknown", ()))}) for part in entry["parts"])
         return cls(**{**entry, "folder": folder, "lead": lead, "parts": parts})
 
     @property
@@ -89,6 +91,7 @@ def _open(piece: Piece) -> Multitrack:
             notes[notes.track == i],
             tuple((start, end) for start, end, track in piece.lead if track == i),
             part.scale,
+            unknown=frozenset(part.unknown),
         )
         for i, (part, samples) in enumerate(zip(piece.parts, piece.audio, strict=True))
     )
@@ -158,6 +161,11 @@ def levels(stems: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.
     return factors / max(float(np.abs(factors @ stems).max(initial=0.0)), 1.0)
 
 
+def full_scales(stems: np.ndarray) -> np.ndarray:
+    """Factors [track] that turn int16 samples over their full range into the stems."""
+    return np.maximum(np.abs(stems).max(axis=1), 1e-9) / FULL_SCALE
+
+
 def _play(
     recipe: Recipe, score: Score, synthesised: np.ndarray, tuning: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, Notes]:
@@ -184,7 +192,7 @@ def make_piece(recipe: Recipe, folder: Path) -> Path:
     synthesised = recipe.synthesised(score.parts, rng)
     stems, notes = _play(recipe, score, synthesised, tuning, rng)
     stems *= levels(stems, recipe.sample_rate, rng)[:, None].astype(np.float32)
-    scales = np.maximum(np.abs(stems).max(axis=1), 1e-9) / FULL_SCALE
+    scales = full_scales(stems)
     tracks = [
         Track(part.name, part.program, part.is_drum, part.role, bool(free), float(scale))
         for part, free, scale in zip(score.parts, synthesised, scales, strict=True)
@@ -202,9 +210,23 @@ def make_piece(recipe: Recipe, folder: Path) -> Path:
         "lead": score.lead,
         "parts": [asdict(track) for track in tracks],
     }
-    with replacing(folder / f"{recipe.id}.npy") as temporary:
+    return write_piece(folder, entry, stems, scales, notes)
+
+
+def write_piece(folder: Path, entry: dict[str, Any], stems: np.ndarray, scales: np.ndarray, notes: Notes) -> Path:
+    """Write the three files of a piece; returns its JSON, which is written last.
+
+    Args:
+        folder: of the corpus.
+        entry: the piece without its folder, as JSON.
+        stems: float32 [track, time].
+        scales: [track], which the entry names too.
+        notes: sorted, of all tracks.
+    """
+    path = folder / f"{entry['id']}.json"
+    with replacing(folder / f"{entry['id']}.npy") as temporary:
         np.save(temporary, np.rint(stems / scales[:, None].astype(np.float32)).astype(np.int16))
-    with replacing(folder / f"{recipe.id}.notes.npy") as temporary:
+    with replacing(folder / f"{entry['id']}.notes.npy") as temporary:
         np.save(temporary, notes.table)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(entry))
