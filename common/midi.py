@@ -49,6 +49,25 @@ def read_midi(path: str | Path, sustain: bool = True) -> Notes:
     """
     midi = _parse(path)
     rows = [(index, *row) for index, track in enumerate(midi.tracks) for row in _rows(track, sustain)]
+    return _notes(midi, rows, path)
+
+
+def read_midi_tracks(path: str | Path, sustain: bool = True) -> list[tuple[str, Notes]]:
+    """The name and the notes of each MIDI track that has notes, otherwise as `read_midi`.
+
+    A track without a name has an empty one. Names are decoded as Latin-1, which the format does not say.
+    """
+    midi = _parse(path)
+    tracks = []
+    for index, track in enumerate(midi.tracks):
+        name = next((message.name for message in track if message.type == "track_name"), "")
+        notes = _notes(midi, [(index, *row) for row in _rows(track, sustain)], path)
+        tracks += [(name, notes)] if len(notes) else []
+    return tracks
+
+
+def _notes(midi: mido.MidiFile, rows: list[tuple], path: str | Path) -> Notes:
+    """Notes of rows (index of the MIDI track, *row of `_rows`), sorted."""
     midi_track, start, end, pitch, velocity, program, channel = np.array(rows, np.int64).reshape(-1, 7).T
     onset, offset = _seconds(midi, start), _seconds(midi, end)
     if offset.max(initial=0.0) > MAX_SECONDS:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from common.instruments import YOURMT3_CHANNELS
-from common.midi import MidiError, read_midi
+from common.midi import MidiError, read_midi, read_midi_tracks
 from common.notes import Notes
 
 # Program that stands for General MIDI's 100 and 101, effects that nobody tells apart: here those mean who sings.
@@ -120,11 +120,24 @@ def checked_notes(path: Path, onset: ArrayLike, offset: ArrayLike, pitch: ArrayL
 
 def midi_notes(path: Path, sustain: bool = True) -> Notes:
     """`read_midi`, whose errors name the file and the remedy already; nobody sings in a file of General MIDI."""
-    try:
+    with _midi_errors():
         notes = read_midi(path, sustain)
+    return notes.replace(program=unsung(notes.program))
+
+
+def midi_tracks(path: Path) -> list[tuple[str, Notes]]:
+    """`read_midi_tracks`, otherwise as `midi_notes`."""
+    with _midi_errors():
+        tracks = read_midi_tracks(path)
+    return [(name, notes.replace(program=unsung(notes.program))) for name, notes in tracks]
+
+
+@contextmanager
+def _midi_errors() -> Iterator[None]:
+    try:
+        yield
     except MidiError as error:
         raise DatasetError(str(error)) from error
-    return notes.replace(program=unsung(notes.program))
 
 
 def unsung(program: ArrayLike) -> np.ndarray:

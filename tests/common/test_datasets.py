@@ -19,7 +19,7 @@ WRITERS = {**layouts.WRITERS, **yourmt3_layouts.WRITERS}
 ADAPTERS = {name: importlib.import_module(f"common.datasets.{name}").recordings for name in WRITERS}
 # What is not read here, and one of several players, of whom nothing says how many there are.
 NOT_NEEDED = re.compile(r"_o\.txt|musicnet_em|pickup_mix|violin\d\.wav|dry_mix|accompaniment|Mixture|MAPS_.*\.txt")
-ANNOTATIONS = (".txt", ".mat", ".csv", ".mid", ".midi", ".yaml", ".jams", ".json")
+ANNOTATIONS = (".txt", ".mat", ".csv", ".mid", ".midi", ".yaml", ".jams", ".json", ".MID")
 
 
 @pytest.fixture(params=WRITERS)
@@ -140,9 +140,11 @@ def test_every_damaged_annotation_is_named_with_the_remedy(name, truth, tmp_path
 
 
 def test_damaged_audio_is_named(name, truth, tmp_path):
-    path = ADAPTERS[name](tmp_path)[0].parts[0].audio or (tmp_path / "train_data/1727.wav",)
-    path[0].write_bytes(b"RIFF")
-    with pytest.raises(audio.AudioError, match=re.escape(path[0].name)):
+    piece = ADAPTERS[name](tmp_path)[0]
+    path = (*piece.parts[0].audio, piece.mix_path)[0]
+    assert path is not None
+    path.write_bytes(b"RIFF")
+    with pytest.raises(audio.AudioError, match=re.escape(path.name)):
         use(name, tmp_path)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.instruments import PROGRAM_NAMES
-from common.midi import MidiError, read_midi, write_midi
+from common.midi import MidiError, read_midi, read_midi_tracks, write_midi
 from common.notes import COLUMNS, Notes
 
 
@@ -252,3 +252,18 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         write_midi(path, Notes.build(0, 1, 60))
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_tracks_have_their_names_and_their_notes(tmp_path):
+    melody = Notes.build([0.0, 1.0], [0.5, 1.5], [60, 62], program=40)
+    bass = Notes.build([0.5], [1.0], 36, program=33, track=1)
+    hits = Notes.build([0.25], [0.5], 38, is_drum=True, track=2)
+    everything = Notes.concatenate([melody, bass, hits]).sort()
+    write_midi(tmp_path / "a.mid", everything, names={0: "MELODY", 1: ""})
+    tracks = read_midi_tracks(tmp_path / "a.mid")
+    assert [name for name, _ in tracks] == ["MELODY", "", "Drums"]
+    columns = ["onset", "offset", "pitch", "program", "is_drum"]
+    for (_, notes), expected in zip(tracks, (melody, bass, hits), strict=True):
+        assert notes.table[columns].tolist() == expected.table[columns].tolist()
+    together = Notes.concatenate(notes.replace(track=i) for i, (_, notes) in enumerate(tracks))
+    assert together.sort() == read_midi(tmp_path / "a.mid")

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from common.audio import write
 from common.midi import write_midi
 from common.notes import Notes
@@ -114,6 +116,46 @@ def cmedia(root: Path) -> dict[str, Notes]:
     return truth
 
 
+# Name of a track -> program in the file, what it plays; programs are not to be believed where names tell.
+RWC_TRACKS = {"MELODY": (65, 100), "CHORUS 1": (53, 101), "Drums": (0, 0), "BASS": (0, 33), "KIRA": (98, 98)}
+
+
+def rwc_pop(root: Path) -> dict[str, Notes]:
+    """The first song of two discs; a track of effects has notes that nobody plays."""
+    truth = {}
+    for number, place in ((1, "rwc-p-m01/1"), (81, "rwc-p-m06/1")):
+        played = [
+            melody(i, program, name == "Drums").replace(pitch=36 + 2 * i + number % 7)
+            for i, (name, (_, program)) in enumerate(RWC_TRACKS.items())
+        ]
+        truth[f"RM-P{number:03d}"] = Notes.concatenate(played).sort()
+        written = [
+            notes.replace(program=program) for notes, (program, _) in zip(played, RWC_TRACKS.values(), strict=True)
+        ]
+        written.append(melody(7, 122).replace(track=len(RWC_TRACKS)))
+        path = root / f"annotations/AIST.RWC-MDB-P-2001.SMF_SYNC/RM-P{number:03d}.SMF_SYNC.MID"
+        write_midi(path, Notes.concatenate(written), names=dict(enumerate([*RWC_TRACKS, "INTRO SE"])))
+        write(root / "audio" / f"{place}.wav", sound(truth[f"RM-P{number:03d}"]), RATE)
+    return truth
+
+
+def idmt_smt_bass(root: Path, seconds: float = 1.0) -> dict[str, Notes]:
+    """Notes that decay; they start at 0.1 s and are let go after half a second."""
+    truth = {}
+    for name, program, pitch in (
+        ("BS_1_EQ_1_FS_NO_1_0", 33, 28),
+        ("BS_2_EQ_3_SP_NO_2_5", 36, 38),
+        ("BS_3_EQ_2_PK_NO_4_12", 34, 55),
+    ):
+        note = truth[name] = Notes.build([0.1], [0.6], pitch, program=program)
+        envelope = np.exp(-2.0 * np.arange(round(seconds * RATE)) / RATE).astype(np.float32)
+        write(root / "PS" / name.split("_")[4] / f"{name}.wav", sound(note, seconds) * envelope, RATE)
+    write(root / "ES/BE/BS_1_EQ_1_FS_BEQ_1_0.wav", sound(note, seconds), RATE)
+    write(root / "PS/SP/BS_2_EQ_1_SP_NO_5_0.wav", sound(note, seconds), RATE)
+    return truth
+
+
 WRITERS: dict[str, Callable[[Path], dict[str, Notes]]] = {
     "enst_drums": enst_drums, "egmd": egmd, "maps": maps, "mir_st500": mir_st500, "cmedia": cmedia,
+    "rwc_pop": rwc_pop,
 }  # fmt: skip
