@@ -1,7 +1,7 @@
 """Scores of the shipped weights on the corpus, with fixed, learned and oracle thresholds.
 
-`python -m benchmarks.accuracy` writes results/eval-amt.json. It takes the options of `python -m lightweight_amt
-evaluate`, but without --model it scores all weights that we ship.
+`python -m benchmarks.accuracy` writes results/eval-amt.json, and of another corpus than "small" eval-amt-SIZE.json. It
+takes the options of `python -m lightweight_amt evaluate`, but without --model it scores all weights that we ship.
 """
 
 import sys
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     summaries = {
         model: {name: scores[name] for name in scores if name != "pieces"} for model, scores in results.items()
     }
-    save("eval-amt", summaries, goals, ["onnxruntime", "numpy"])
+    save("eval-amt" if options.corpus == "small" else f"eval-amt-{options.corpus}", summaries, goals, ["onnxruntime", "numpy"])
     return 0
 
 
