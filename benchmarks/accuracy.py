@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     summaries = {
         model: {name: scores[name] for name in scores if name != "pieces"} for model, scores in results.items()
     }
-    save("eval-amt" if options.corpus == "small" else f"eval-amt-{options.corpus}", summaries, goals, ["onnxruntime", "numpy"])
+    name = "eval-amt" if options.corpus == "small" else f"eval-amt-{options.corpus}"
+    save(name, summaries, goals, ["onnxruntime", "numpy"])
     return 0
 
 
