@@ -23,8 +23,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from common.datasets import bach10, guitarset, maestro, musicnet, phenicx, slakh, urmp
-from common.datasets.files import DatasetError
+from common.datasets import catalogue
 from common.datasets.recording import Recording
 from common.evaluation.multitrack import split_tracks, track_scores
 from common.frames import FrameGrid
@@ -89,23 +88,11 @@ def whole_mixes(id: str, band: Multitrack) -> Iterator[Take]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is played of a data set: the recordings of a split (none: all) whole, their stems, and which mixes."""
+    """What is played of a data set: the recordings of splits (none: all) whole, their stems, and which mixes."""
 
-    recordings: Callable[[Path], list[Recording]]
-    split: str | None = None
+    splits: tuple[str, ...] = ()
     stems: bool = False
     mixes: Callable[[str, Multitrack], Iterator[Take]] | None = None
-
-    def chosen(self, root: Path) -> list[Recording]:
-        """The recordings to be played.
-
-        Raises:
-            DatasetError: there are none, or the data set is damaged.
-        """
-        chosen = [recording for recording in self.recordings(root) if self.split in (None, recording.split)]
-        if not chosen:
-            raise DatasetError.about(root, f"no recording of the {self.split} split here; give the whole data set")
-        return chosen
 
     def takes(self, recording: Recording, sample_rate: int) -> Iterator[Take]:
         """What is played of a recording."""
@@ -119,15 +106,12 @@ class Plan:
             yield from self.mixes(recording.id, band)
 
 
+TEST = Plan(("test",))
 PLANS = {
-    "bach10": Plan(bach10.recordings, stems=True, mixes=all_mixes),
-    "phenicx": Plan(phenicx.recordings),
-    "urmp": Plan(urmp.recordings, stems=True, mixes=whole_mixes),
-    "musicnet": Plan(musicnet.recordings, "test"),
-    "musicnet-em": Plan(partial(musicnet.recordings, em=True), "test"),
-    "slakh": Plan(slakh.recordings, "test"),
-    "maestro": Plan(maestro.recordings, "test"),
-    "guitarset": Plan(guitarset.recordings, "test"),
+    "bach10": Plan(stems=True, mixes=all_mixes),
+    "phenicx": Plan(),
+    "urmp": Plan(stems=True, mixes=whole_mixes),
+    **dict.fromkeys(("musicnet", "musicnet-em", "slakh", "maestro", "maps", "guitarset"), TEST),
 }
 
 
@@ -202,7 +186,7 @@ def evaluate_dataset(
         ValueError: the data set or one of its files is missing or damaged.
     """
     plan, grid = PLANS[dataset], model.grid
-    recordings = plan.chosen(root)
+    recordings = catalogue.recordings(dataset, root, *plan.splits)
     rows = score_recordings(recordings, plan, grid, partial(transcribe, model=model), separator)
     table = summary(rows)
     for kind, row in table.items():

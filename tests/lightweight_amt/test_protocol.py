@@ -6,15 +6,16 @@ from functools import partial
 import numpy as np
 import pytest
 
+from common.datasets import catalogue
 from common.frames import FrameGrid
 from common.notes import Notes
 from lightweight_amt.decode import DecodeSettings
 from lightweight_amt.inference import load, transcribe
 from lightweight_amt.protocol import PLANS, oracle, protocol_command, score_recordings, score_take, summary
-from tests.common import layouts
+from tests.common import layouts, yourmt3_layouts
 
 GRID = FrameGrid(layouts.RATE, 80)
-FOLDERS = {**layouts.WRITERS, "musicnet-em": layouts.musicnet}
+FOLDERS = {**layouts.WRITERS, **yourmt3_layouts.WRITERS, "musicnet-em": layouts.musicnet}
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +25,13 @@ def chorales(tmp_path_factory):
     return root
 
 
+def recordings_of(dataset, root):
+    return catalogue.recordings(dataset, root, *PLANS[dataset].splits)
+
+
 def takes_of(dataset, root):
     plan = PLANS[dataset]
-    return [take for recording in plan.chosen(root) for take in plan.takes(recording, GRID.sample_rate)]
+    return [take for recording in recordings_of(dataset, root) for take in plan.takes(recording, GRID.sample_rate)]
 
 
 class Perfect:
@@ -58,7 +63,7 @@ def deaf(*_) -> Notes:
 
 def scores(dataset, root, transcriber, separator=None) -> dict:
     plan = PLANS[dataset]
-    return summary(score_recordings(plan.chosen(root), plan, GRID, transcriber, separator))
+    return summary(score_recordings(recordings_of(dataset, root), plan, GRID, transcriber, separator))
 
 
 def test_bach10_is_played_as_the_paper_does(chorales):
@@ -130,8 +135,8 @@ def test_without_a_separator_there_are_no_track_scores(chorales):
 @pytest.mark.parametrize("dataset", PLANS)
 def test_every_data_set_has_its_plan(dataset, tmp_path):
     FOLDERS[dataset](tmp_path)
-    recordings = PLANS[dataset].chosen(tmp_path)
-    if PLANS[dataset].split:
+    recordings = recordings_of(dataset, tmp_path)
+    if PLANS[dataset].splits:
         assert {recording.split for recording in recordings} == {"test"}
     row = scores(dataset, tmp_path, Perfect(dataset, tmp_path).transcribe)["tutti"]
     assert row == {"takes": len(recordings), "note_f1": 1.0, "frame_f1": 1.0}
@@ -140,7 +145,7 @@ def test_every_data_set_has_its_plan(dataset, tmp_path):
 def test_a_folder_without_the_split_is_refused(tmp_path):
     layouts.slakh_track(tmp_path / "Track00001")
     with pytest.raises(ValueError, match="no recording of the test split here"):
-        PLANS["slakh"].chosen(tmp_path)
+        recordings_of("slakh", tmp_path)
 
 
 def test_unisons_of_two_instruments_are_one_note_but_each_has_its_own(chorales):
@@ -155,7 +160,7 @@ def test_unisons_of_two_instruments_are_one_note_but_each_has_its_own(chorales):
 def test_the_oracle_finds_better_thresholds_than_those_that_nobody_would_choose(chorales):
     plan, model = PLANS["bach10"], load("base")
     model.settings = DecodeSettings(onset_threshold=0.8, frame_threshold=0.7, unstruck_threshold=1.0)
-    recordings = plan.chosen(chorales)
+    recordings = recordings_of("bach10", chorales)
     tutti = [next(plan.takes(recording, model.grid.sample_rate)) for recording in recordings]
     careless = [score_take(take, model.grid, partial(transcribe, model=model)) for take in tutti]
     best = oracle(tutti, model)
