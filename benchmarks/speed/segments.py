@@ -1,4 +1,4 @@
-"""Training segments of yourmt3plus that one core makes in a second, with each part of the augmentation left out in turn.
+"""Training segments of yourmt3plus that a core makes in a second, with each part of the augmentation left out in turn.
 
 `python -m benchmarks.speed.segments` writes results/segments.json and results/segments.png. Batches are as training has
 them: 2 s of several sources at 16 kHz, their tokens and rows. Pitch shift is also compared with torchaudio's phase
