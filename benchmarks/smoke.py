@@ -24,16 +24,15 @@ from benchmarks.demo import step, train
 from benchmarks.harness import goal, installed, ratio, save, summary
 from benchmarks.speed.transcribe import MODELS, concatenation, time_commands
 from common import corpus
+from common.evaluation.pieces import summary as score_summary
 from lightweight_amt.baselines import BasicPitch
-from lightweight_amt.evaluate import score_pieces
-from lightweight_amt.evaluate import summary as score_summary
+from lightweight_amt.evaluate import SCORES, score_pieces
 from lightweight_amt.inference import load, transcribe
 from lightweight_amt.model import NANO, PAPER, Transcriber
 
 STEPS = 30
 SECONDS = 10  # of the file that is transcribed
 ROUNDS = 1
-SCORES = ("note_f1", "note_offset_f1", "frame_f1")
 NETWORKS = {
     "base": Transcriber,
     "nano": partial(Transcriber, **NANO),
@@ -118,7 +117,7 @@ def measure_scores(pieces: list[corpus.Piece], model_name: str) -> dict[str, flo
     """Mean scores of shipped weights on the test pieces of the tiny corpus."""
     model = load(model_name)
     rows = score_pieces(pieces, partial(transcribe, model=model), model.grid)
-    means = score_summary(rows)["all"]
+    means = score_summary(rows, SCORES)["all"]
     return {name: means[name][0] for name in SCORES}
 
 

@@ -13,15 +13,16 @@ from tqdm import tqdm
 
 from common import audio as sound
 from common import corpus as corpora
-from common.evaluation.bootstrap import bootstrap_interval
 from common.evaluation.frames import frame_scores
 from common.evaluation.notes import note_scores
+from common.evaluation.pieces import identity, kinds, summary
 from common.frames import FrameGrid
 from common.notes import Notes, piano_roll
 from lightweight_amt.decode import LOW, N_PITCHES, DecodeSettings, decode
 from lightweight_amt.inference import Model, activations, load, transcribe
 from lightweight_amt.targets import merge_unisons
 
+SCORES = ("note_f1", "note_offset_f1", "frame_f1")  # that are reported
 CANDIDATES = {
     "onset_threshold": np.arange(0.1, 0.85, 0.05),
     "frame_threshold": np.arange(0.1, 0.75, 0.05),
@@ -100,34 +101,6 @@ def score_pieces(pieces: list[corpora.Piece], transcriber: Callable[[np.ndarray,
         scores = score(estimate, merge_unisons(piece.notes), grid, grid.n_frames(len(audio)))
         rows.append(identity(piece) | scores)
     return rows
-
-
-def identity(piece: corpora.Piece) -> dict[str, Any]:
-    return {"id": piece.id, "title": piece.title, "unseen": piece.unseen}
-
-
-def kinds(rows: list[dict]) -> dict[str, list[dict]]:
-    """All rows of pieces, and those of each kind of piece that there is."""
-    composed = [row["id"].startswith("composed") for row in rows]
-    groups = {
-        "all": rows,
-        "composed": [row for row, ours in zip(rows, composed, strict=True) if ours],
-        "real works": [row for row, ours in zip(rows, composed, strict=True) if not ours],
-        "unseen instruments": [row for row in rows if row["unseen"]],
-    }
-    return {kind: chosen for kind, chosen in groups.items() if chosen}
-
-
-def summary(rows: list[dict]) -> dict[str, dict]:
-    """Mean of the main scores with a 95 % bootstrap interval over pieces, for all and for each kind of piece."""
-    return {
-        kind: {"pieces": len(chosen)}
-        | {
-            name: [round(value, 4) for value in bootstrap_interval([row[name] for row in chosen])]
-            for name in ("note_f1", "note_offset_f1", "frame_f1")
-        }
-        for kind, chosen in kinds(rows).items()
-    }
 
 
 def listen(audio: np.ndarray, notes: Notes, model: Model, names: Sequence[str] = ()) -> Clip:
@@ -211,7 +184,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         "first_seed": corpora.FIRST_SEED[options.split],
         "soundfonts": sorted({piece.soundfont for piece in pieces}),
     }
-    results = {"data": data, "summary": summary(rows)}
+    results = {"data": data, "summary": summary(rows, SCORES)}
     if options.oracle:
         results["oracle"] = oracle(pieces, model)
     return results | {"pieces": rows}

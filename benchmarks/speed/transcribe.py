@@ -21,11 +21,11 @@ from benchmarks.speed.peer import load_peer
 from common import corpus
 from common.audio import write
 from common.evaluation.bootstrap import bootstrap_difference
+from common.evaluation.pieces import summary as score_summary
 from common.frames import FrameGrid
 from common.notes import Notes
 from lightweight_amt.decode import DecodeSettings, decode
-from lightweight_amt.evaluate import score_pieces
-from lightweight_amt.evaluate import summary as score_summary
+from lightweight_amt.evaluate import SCORES, score_pieces
 from lightweight_amt.inference import WEIGHTS, load, transcribe
 
 RATE = 44_100
@@ -166,7 +166,7 @@ def measure_accuracy(pieces: list[corpus.Piece]) -> tuple[dict, list]:
     rows = {name: score_pieces(pieces, partial(transcribe, model=load(name)), grid) for name in MODELS}
     rows["Basic Pitch"] = score_pieces(pieces, peer, grid)
     f1 = {name: [row["note_f1"] for row in table] for name, table in rows.items()}
-    results: dict[str, object] = {name: score_summary(table) for name, table in rows.items()}
+    results: dict[str, object] = {name: score_summary(table, SCORES) for name, table in rows.items()}
     results["base - Basic Pitch, note F"] = bootstrap_difference(f1["base"], f1["Basic Pitch"])
     factor = float(np.mean(f1["base"]) / np.mean(f1["Basic Pitch"]))
     return results, [goal("note F of ours / Basic Pitch, test split", factor, at_least=1.1)]

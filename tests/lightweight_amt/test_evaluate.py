@@ -9,7 +9,7 @@ from common.frames import FrameGrid
 from common.notes import Notes
 from lightweight_amt.__main__ import main
 from lightweight_amt.decode import LOW, DecodeSettings
-from lightweight_amt.evaluate import Clip, choose_settings, kinds, oracle, score_clips, score_pieces
+from lightweight_amt.evaluate import Clip, choose_settings, oracle, score_clips, score_pieces
 from lightweight_amt.inference import load, transcribe
 
 BADLY_CHOSEN = DecodeSettings(onset_threshold=0.8, frame_threshold=0.7, unstruck_threshold=1.0)
@@ -57,20 +57,6 @@ def test_the_table_has_a_row_for_each_kind_of_piece(table, pieces):
     assert set(table["note_f1"]) == {"all", "composed", "unseen instruments"}  # no real works in the tiny corpus
     for row in table["note_f1"].values():
         assert row["difference"] == pytest.approx(row["oracle"] - row["given"], abs=1e-4)
-
-
-def test_kinds_of_pieces():
-    rows = [
-        {"id": "composed-1", "unseen": False},
-        {"id": "bach-1", "unseen": True},
-        {"id": "composed-2", "unseen": True},
-    ]
-    assert kinds(rows) == {
-        "all": rows,
-        "composed": [rows[0], rows[2]],
-        "real works": [rows[1]],
-        "unseen instruments": rows[1:],
-    }
 
 
 def test_thresholds_are_chosen_by_the_scores_that_are_named():
