@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from common.instruments import YOURMT3_CHANNELS
-from common.notes import Notes
 from common.pieces import Piece
-from common.stems import Multitrack, Stem, kinds_of
+from common.stems import Multitrack, Stem, kinds, kinds_of
 from yourmt3plus.programs import MELODY
 
 
@@ -66,6 +65,9 @@ def _as_sung(stem: Stem) -> Stem:
     return replace(stem, program=MELODY, notes=stem.notes.replace(program=MELODY))
 
 
-def _hide(stem: Stem, kinds: frozenset[int]) -> Stem:
-    """Without its notes, if it plays any of the kinds; it may then be playing any of them."""
-    return replace(stem, notes=Notes.empty(), unknown=stem.unknown | kinds) if stem.kinds & kinds else stem
+def _hide(stem: Stem, hidden: frozenset[int]) -> Stem:
+    """Without notes of these kinds, if it plays any of them; it may then be playing all of them."""
+    if not hidden or not stem.kinds & hidden:
+        return stem
+    told = ~np.isin(kinds(stem.notes), sorted(hidden))
+    return replace(stem, notes=stem.notes[told], unknown=stem.unknown | hidden)

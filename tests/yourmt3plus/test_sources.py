@@ -1,10 +1,12 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from common.instruments import YOURMT3_CHANNELS
-from common.stems import DRUMS, kinds
+from common.notes import Notes
+from common.stems import DRUMS, Multitrack, Stem, kinds
 from yourmt3plus.sources import Hidden, Source, kinds_of, sources
 
 
@@ -44,6 +46,21 @@ def test_hidden_labels_go_and_the_audio_stays(pieces):
     assert not hidden & set(kinds(written.notes).tolist())
     assert written.unknown == hidden
     assert len(written.notes) == sum(len(s.notes) for s in band.stems if not s.kinds & hidden)
+
+
+def test_of_a_mixture_only_the_notes_of_what_is_hidden_go():
+    notes = Notes.build([0, 1, 2, 3], [1, 2, 3, 4], [60, 61, 62, 36], program=[0, 40, 0, 0], is_drum=[0, 0, 0, 1])
+    stem = Stem(np.zeros(8, np.float32), 0, False, "mix", notes)
+
+    class Mixed:
+        parts = (SimpleNamespace(synthesised=False, role=""),)
+
+        def multitrack(self):
+            return Multitrack((stem,), 2)
+
+    written = Source(Mixed(), frozenset({40, DRUMS})).multitrack()  # pyright: ignore[reportArgumentType]
+    assert written.notes.pitch.tolist() == [60, 62]
+    assert (written.unknown, written.stems[0].kinds) == ({40, DRUMS}, {0})
 
 
 def test_a_piece_without_what_is_hidden_is_known(pieces):
