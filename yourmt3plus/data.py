@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from common import corpus as corpora
 from common import effects
+from common.datasets.preset import corpora as decoded
 from common.loading import make_loader
 from common.mixing import Mixing, mix
 from common.notes import Notes
@@ -210,6 +211,8 @@ class YourMT3Data(L.LightningDataModule):
 
     Args:
         corpora: sizes of the embedded corpus, built on first use, or folders of corpora, and the weight of each.
+        preset: a table of public data sets (`common.datasets.preset`) to take in place of corpora, once
+            `python -m common.datasets` has decoded them.
         sampling: what the weights mean, see `common.sampling.shares`.
         soundfonts: SF2 files to render with, each piece with one of them; none means the one that is installed.
         root: folder of the embedded corpora.
@@ -231,6 +234,7 @@ class YourMT3Data(L.LightningDataModule):
     def __init__(
         self,
         corpora: dict[str, float] | None = None,
+        preset: str | None = None,
         sampling: Rule = "data_set",
         soundfonts: list[str] | None = None,
         root: str | None = None,
@@ -250,6 +254,7 @@ class YourMT3Data(L.LightningDataModule):
     ):
         super().__init__()
         self.corpora = corpora or DEFAULT_CORPORA
+        self.preset = preset
         self.sampling: Rule = sampling
         self.soundfonts = soundfonts
         self.root = root
@@ -276,13 +281,21 @@ class YourMT3Data(L.LightningDataModule):
     def prepare_data(self):
         self.open(self.shape.sample_rate)
 
+    def weights(self, sample_rate: int) -> dict[str, float]:
+        """The corpora, by size or folder, and the weight of each.
+
+        Raises:
+            DatasetError: a data set of the preset is not decoded yet.
+        """
+        return decoded(self.preset, sample_rate, self.root) if self.preset else self.corpora
+
     def open(self, sample_rate: int) -> list[corpora.Corpus]:
         """All corpora.
 
         Raises:
             CorpusError: one is not there, or has another rate.
         """
-        return [self.open_one(name, sample_rate) for name in self.corpora]
+        return [self.open_one(name, sample_rate) for name in self.weights(sample_rate)]
 
     def open_one(self, name: str, sample_rate: int) -> corpora.Corpus:
         if name in corpora.SIZES:
@@ -297,7 +310,7 @@ class YourMT3Data(L.LightningDataModule):
         opened = self.open(shape.sample_rate)
         data_sets = [sources(corpus.pieces("train"), self.hidden) for corpus in opened]
         return Segments(
-            WeightedSources(data_sets, list(self.corpora.values()), self.sampling),
+            WeightedSources(data_sets, list(self.weights(shape.sample_rate).values()), self.sampling),
             shape,
             self.mixing,
             self.shift,

@@ -4,13 +4,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from common.corpus import SIZES, CorpusError, plan
+from common.datasets import preset
+from common.datasets.files import DatasetError
 from common.mixing import AS_THEY_ARE, Mixing
 from common.notes import Notes
 from common.render import default_soundfont
 from common.sampling import WeightedSources
 from common.stems import kinds
+from tests.common import layouts, yourmt3_layouts
 from yourmt3plus.augment import PitchShift
 from yourmt3plus.data import Excerpts, Segments, YourMT3Data, collate
 from yourmt3plus.decode import decode
@@ -278,3 +282,24 @@ def test_kinds_of_the_mixer_are_those_that_are_written(pieces):
             for kind in set(zip(kinds(stem.notes).tolist(), written(stem.notes)[0].tolist(), strict=True)):
                 owners.setdefault((kind[0] == 128, kind[1]), set()).add(stem.start)
         assert all(len(starts) == 1 for starts in owners.values())
+
+
+def test_a_preset_of_public_data_sets_is_trained_on_with_what_it_leaves_unknown(tmp_path):
+    layouts.slakh(tmp_path / "slakh")
+    yourmt3_layouts.mir_st500(tmp_path / "songs")
+    rows = [
+        {"dataset": "slakh", "root": "slakh", "weight": 1.0, "train": "train", "validation": "validation"},
+        {"dataset": "mir-st500-mixture", "root": "songs", "weight": 3.0, "train": "train"},
+    ]
+    table = tmp_path / "table.yaml"
+    table.write_text(yaml.safe_dump(rows))
+    shape = Shape(layouts.RATE, layouts.RATE, 100, MULTI)
+    data = YourMT3Data(preset=str(table), root=str(tmp_path), mixing=AS_THEY_ARE, shift=NO_SHIFT, augment=0.0)
+    with pytest.raises(DatasetError, match="slakh is not decoded yet; run python -m"):
+        data.train_set(shape)
+    preset.decode(preset.load(table), layouts.RATE, tmp_path, progress=False)
+    known = [collate([data.train_set(shape)[0, index]])["annotated"][0].tolist() for index in range(60)]
+    songs = [name == "Singing" for name in MULTI.names]
+    assert known.count(songs) + known.count([True] * len(MULTI)) == 60
+    assert 35 <= known.count(songs) <= 55
+    assert len(data.evaluation_set("validation", shape)) == 1
