@@ -304,8 +304,9 @@ def transcribe(
 ) -> tuple[Notes, np.ndarray]: ...
 
 
+@overload
 def transcribe(
-    audio: Audio,
+    audio: list[Audio],
     sample_rate: int | None = None,
     *,
     model: str | Path | Model = "base",
@@ -313,12 +314,24 @@ def transcribe(
     instruments: Instruments = None,
     pitch_bends: bool = False,
     **thresholds: float,
-) -> Notes | tuple[Notes, np.ndarray]:
-    """The notes of a recording.
+) -> list: ...
+
+
+def transcribe(
+    audio: Audio | list[Audio],
+    sample_rate: int | None = None,
+    *,
+    model: str | Path | Model = "base",
+    device: str = "cpu",
+    instruments: Instruments = None,
+    pitch_bends: bool = False,
+    **thresholds: float,
+) -> Notes | tuple[Notes, np.ndarray] | list:
+    """The notes of a recording, or of each of several.
 
     Args:
-        audio: a file of any length, or an array or tensor in -1..1, (time,) or (channel, time).
-        sample_rate: of the array in Hz; a file knows its own.
+        audio: a file of any length, or an array or tensor in -1..1, (time,) or (channel, time); or a list of such.
+        sample_rate: of the arrays in Hz; a file knows its own.
         model: the name of shipped weights, an exported file, or what `load` returned (to load once and use often).
         device: where to run, see `load`.
         instruments: tell them apart, a track each: how many there are, or "auto". A loaded model must have the timbre
@@ -328,7 +341,7 @@ def transcribe(
 
     Returns:
         Notes in order of onset; times in seconds from the start of the recording. With pitch_bends also the bends,
-        (point,) of `common.bends.BEND`, which `common.midi.write_midi` takes.
+        (point,) of `common.bends.BEND`, which `common.midi.write_midi` takes. For a list of recordings a list of these.
 
     Raises:
         AudioError: the audio cannot be read or used; the text names the file and the remedy.
@@ -336,17 +349,26 @@ def transcribe(
     """
     if isinstance(model, str | Path):
         model = load(model, device, timbre=instruments is not None)
+    recordings = audio if isinstance(audio, list) else [audio]
+    heard = [
+        _heard(each, sample_rate, Transcription(model, instruments, pitch_bends, **thresholds)) for each in recordings
+    ]
+    return heard if isinstance(audio, list) else heard[0]
+
+
+def _heard(audio: Audio, sample_rate: int | None, transcription: Transcription) -> Notes | tuple[Notes, np.ndarray]:
+    """The notes of one recording, with the bends if the transcription listens to them."""
+    rate = transcription.model.grid.sample_rate
     if isinstance(audio, str | Path):
-        blocks = sound.blocks(audio, model.grid.sample_rate)
+        blocks = sound.blocks(audio, rate)
     else:
         if sample_rate is None:
             raise ValueError("an array does not know its sample rate: give sample_rate=")
-        blocks = iter([sound.conform(_as_array(audio), sample_rate, model.grid.sample_rate)])
-    transcription = Transcription(model, instruments, pitch_bends, **thresholds)
-    for part in activations(model, blocks):
+        blocks = iter([sound.conform(_as_array(audio), sample_rate, rate)])
+    for part in activations(transcription.model, blocks):
         transcription.push(part)
     notes = transcription.finish()
-    return (notes, transcription.bends(notes)) if pitch_bends else notes
+    return notes if transcription.pitches is None else (notes, transcription.bends(notes))
 
 
 def _as_array(audio: Any) -> np.ndarray:

@@ -69,6 +69,16 @@ def test_array_tensor_and_file_give_the_same_notes(graphs, tmp_path):
     assert notes == transcribe(np.stack([audio, audio]), RATE, model=graphs["ours"])
 
 
+def test_a_list_of_recordings_gives_what_each_gives(graphs, tmp_path):
+    audio = music(3.0)
+    sound.write(tmp_path / "music.wav", audio, RATE, subtype="FLOAT")
+    recordings = [audio, tmp_path / "music.wav", torch.from_numpy(audio[: RATE // 2])]
+    each = [transcribe(recording, RATE, model=graphs["ours"]) for recording in recordings]
+    assert transcribe(recordings, RATE, model=graphs["ours"]) == each
+    assert each[0] != each[2]
+    assert transcribe([], model=graphs["ours"]) == []
+
+
 def test_an_array_needs_its_rate_and_a_model_its_name(graphs):
     with pytest.raises(ValueError, match="sample_rate="):
         transcribe(music(1.0), model=graphs["ours"])
