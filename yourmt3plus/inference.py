@@ -30,7 +30,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CPU_SEGMENTS, GPU_SEGMENTS = 8, 64  # at a time
 CPU_HEARD = 2  # of these are encoded at a time: maps of the published networks' convolutions take 60 MB for each
 MAX_TOKENS = {1: 1024}  # of a row that everything is written to; one of many has 256
-SILENCE = 0.99  # probability from which on the gate is believed
+SILENCE = 0.5  # probability from which on the gate is believed
 EVERYTHING = 0  # task of a decoder that knows tasks
 
 
@@ -97,7 +97,7 @@ class Model:
 
     @torch.inference_mode()
     def silent(self, memory: Tensor) -> np.ndarray:
-        """(segment, channel) bool: rows in which, as the gate has it, there is nothing. None without a gate."""
+        """(segment, channel) bool: rows in which there is nothing, as the gate has it; without a gate there are none."""
         if self.net.gate is None:
             return np.zeros(memory.shape[:2], bool)
         return (self.net.silence(memory.float()).sigmoid() > self.silence).cpu().numpy()
@@ -171,7 +171,7 @@ class Transcription:
         instruments: names, see `Chosen.of`; none for all that there are.
         two_pass: write a row again whose tied notes are not those that the row before leaves open, and let it begin
             with those. Without, an instrument that is taken for another one hops at the edges of segments.
-        plainly: see `Model.write`; nor is the gate asked.
+        plainly: see `Model.write`.
 
     Raises:
         ValueError: no such instrument.
@@ -198,7 +198,7 @@ class Transcription:
         """Take the next segments, (segment, time)."""
         model = self.model
         memory = model.hear(audio)
-        wanted = np.ones(memory.shape[:2], bool) if self.plainly else ~model.silent(memory)
+        wanted = ~model.silent(memory)
         if self.chosen is not None:
             wanted &= self.chosen.channels(model.channels)
         tokens = model.write(memory, wanted, plainly=self.plainly)
