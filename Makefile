@@ -39,8 +39,8 @@ doctor: setup  ## versions, device, disk, W&B mode and a verdict
 demo: setup  ## transcribe, score and train in front of your eyes, and write runs/demo/index.html
 	@$(PY) -m benchmarks.demo $(ARGS)
 
-transcribe: setup  ## AUDIO="song.wav folder" OUT=folder: audio to MIDI
-	@$(PY) -m lightweight_amt transcribe $(AUDIO) $(if $(OUT),-o $(OUT)) $(ARGS)
+transcribe: setup  ## AUDIO="song.wav 'two words.mp3' folder" OUT=folder: audio to MIDI
+	@$(PY) -m lightweight_amt transcribe $(AUDIO) $(if $(OUT),-o "$(OUT)") $(ARGS)
 
 corpus: setup  ## SIZE=tiny|small|full: render the embedded corpus
 	@$(PY) -m common.corpus build $(SIZE) $(ARGS)
@@ -76,7 +76,7 @@ bench-note-level: setup  ## notes against frames by timbre, the paper's Figure 5
 	@$(PY) -m benchmarks.note_level $(ARGS)
 
 detect-lead: setup  ## STEMS=folder OUT=folder: who leads when, from the stems of a song
-	@$(PY) -m lead_detection detect $(STEMS) $(if $(OUT),-o $(OUT)) $(ARGS)
+	@$(PY) -m lead_detection detect $(STEMS) $(if $(OUT),-o "$(OUT)") $(ARGS)
 
 train-lead: setup  ## train the lead detector on rendered ensembles (bf16 on a GPU), logged to W&B
 	@$(PY) -m lead_detection fit $(ARGS)
@@ -118,10 +118,10 @@ sweep-diffusion-head:  ## the same for every kind of head
 sweep-diffusion-grid:  ## noise x layer x head x seed, all of them
 
 recognise: setup  ## AUDIO="song.wav folder" OUT=folder: which instruments are heard above all, and when
-	@$(PY) -m diffusion_pir recognise $(AUDIO) $(if $(OUT),-o $(OUT)) $(ARGS)
+	@$(PY) -m diffusion_pir recognise $(AUDIO) $(if $(OUT),-o "$(OUT)") $(ARGS)
 
 generate: setup  ## PROMPT="saxophone, piano" OUT=folder: two seconds of them
-	@$(PY) -m diffusion_pir generate "$(PROMPT)" $(if $(OUT),-o $(OUT)) $(ARGS)
+	@$(PY) -m diffusion_pir generate "$(PROMPT)" $(if $(OUT),-o "$(OUT)") $(ARGS)
 
 eval-diffusion: setup  ## score the shipped diffusion model's heads against the paper's recipe and the controls
 	@$(PY) -m benchmarks.diffusion $(ARGS)
@@ -151,7 +151,7 @@ bench-cluster: setup  ## notes to tracks against dense spectral clustering, and 
 	@$(PY) -m benchmarks.speed.cluster $(ARGS)
 
 test: setup  ## the tests, at most 10 minutes on 2 cores
-	@$(PY) -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: setup  ## format, lint, types and the import contract
 	@$(VENV)/bin/ruff format --check .
