@@ -24,7 +24,7 @@ from common.stems import DRUMS, Multitrack
 from yourmt3plus import augment as keys
 from yourmt3plus.augment import PitchShift
 from yourmt3plus.items import Item, Shape, draw_task, make_item
-from yourmt3plus.programs import WRITTEN_PROGRAM
+from yourmt3plus.programs import WRITTEN_PROGRAM, written
 from yourmt3plus.rows import RowBatch, bucket
 from yourmt3plus.sources import Hidden, Source, sources
 from yourmt3plus.tokenizer import PAD, TICKS_PER_SECOND
@@ -179,11 +179,15 @@ class Excerpts(torch.utils.data.Dataset):
         return source.multitrack().crop(rng.uniform(0.0, max(source.seconds - seconds, 0.0)), seconds), rng
 
     def reference(self, index: int) -> Notes:
-        """What a perfect transcription of an item is. A note that began before is nobody's, and is not in it."""
+        """What a perfect transcription of an item is, with the programs and keys of classes that rows are written in.
+
+        A note that began before the excerpt is nobody's, and is not in it.
+        """
         excerpt, _ = self.excerpt(index)
         end = self.n_segments(index) * self.shape.n_ticks / TICKS_PER_SECOND
         notes = excerpt.uncut_notes
-        return notes[notes.onset >= 0.0].crop(0.0, end).sort()
+        program, pitch = written(notes)
+        return notes.replace(program=program, pitch=pitch)[notes.onset >= 0.0].crop(0.0, end).sort()
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
         _, index = key

@@ -11,6 +11,11 @@ from common.pieces import Piece
 from common.stems import Multitrack, Stem, kinds, kinds_of
 from yourmt3plus.programs import MELODY
 
+# What no channel writes -> what it is plucked, struck, blown and bowed like. Left without a label, a banjo would teach
+# the network not to hear a guitar.
+NEAREST = {104: 25, 105: 25, 106: 25, 107: 46, 108: 12, 109: 68, 110: 40, 111: 68}
+WRITABLE = np.array([NEAREST.get(program, program) for program in range(128)])
+
 
 @dataclass(frozen=True)
 class Hidden:
@@ -52,7 +57,7 @@ class Source:
         """Its stems. Voices of `common.synth`, who sing vowels, are sung melody; those of a SoundFont are choirs."""
         band = self.piece.multitrack()
         sung = [part.synthesised and part.role == "voice" for part in self.piece.parts]
-        stems = (_as_sung(stem) if sings else stem for stem, sings in zip(band.stems, sung, strict=True))
+        stems = (_played_by(stem, MELODY if sings else None) for stem, sings in zip(band.stems, sung, strict=True))
         return replace(band, stems=tuple(_hide(stem, self.hidden) for stem in stems))
 
 
@@ -61,8 +66,13 @@ def sources(pieces: Sequence[Piece], hidden: Hidden | None = None) -> list[Sourc
     return [Source(piece, hidden.kinds(piece.id) if hidden else frozenset()) for piece in pieces]
 
 
-def _as_sung(stem: Stem) -> Stem:
-    return replace(stem, program=MELODY, notes=stem.notes.replace(program=MELODY))
+def _played_by(stem: Stem, program: int | None) -> Stem:
+    """The same with this program, or without one, those that can be written."""
+    if program is None and not stem.kinds & NEAREST.keys():
+        return stem
+    of_notes = WRITABLE[stem.notes.program] if program is None else program
+    of_stem = int(WRITABLE[stem.program]) if program is None else program
+    return replace(stem, program=of_stem, notes=stem.notes.replace(program=of_notes))
 
 
 def _hide(stem: Stem, hidden: frozenset[int]) -> Stem:

@@ -4,10 +4,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from common.instruments import YOURMT3_CHANNELS
+from common.instruments import HELD_OUT_PROGRAMS, TRAIN_PROGRAMS, YOURMT3_CHANNELS
 from common.notes import Notes
 from common.stems import DRUMS, Multitrack, Stem, kinds
-from yourmt3plus.sources import Hidden, Source, kinds_of, sources
+from yourmt3plus.programs import MULTI
+from yourmt3plus.sources import NEAREST, Hidden, Source, kinds_of, sources
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,21 @@ def test_choirs_of_a_soundfont_stay_choirs(singer):
     first, *others = singer.parts
     choir = replace(singer, parts=(replace(first, synthesised=False), *others))
     assert 100 not in Source(choir).multitrack().notes.program
+
+
+def test_what_no_channel_writes_is_labelled_as_its_nearest(singer):
+    first, *others = singer.parts
+    for program, nearest in ((105, 25), (110, 40), (111, 68), (103, 103), (40, 40)):
+        band = singer.multitrack()
+        stem = replace(band.stems[0], program=program, notes=band.stems[0].notes.replace(program=program))
+        piece = SimpleNamespace(
+            parts=(replace(first, synthesised=False), *others),
+            multitrack=lambda stem=stem, band=band: replace(band, stems=(stem, *band.stems[1:])),
+        )
+        labelled = Source(piece).multitrack().stems[0]  # pyright: ignore[reportArgumentType]
+        assert (labelled.program, set(labelled.notes.program)) == (nearest, {nearest})
+    assert all((MULTI.of_program[p] >= 0) != (p in NEAREST) for p in TRAIN_PROGRAMS + HELD_OUT_PROGRAMS)
+    assert all(MULTI.of_program[nearest] >= 0 for nearest in NEAREST.values())
 
 
 def test_hidden_labels_go_and_the_audio_stays(pieces):
