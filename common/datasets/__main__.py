@@ -17,6 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--sample-rate", type=int, default=16_000, help="Hz (default: %(default)s)")
     parser.add_argument("--only", nargs="+", default=(), metavar="ROW", help="only these rows of the table")
     parser.add_argument("--root", help="folder for data (default: $TUTTI_DATA, or data)")
+    parser.add_argument("--jobs", type=int, help="processes (default: one per CPU)")
     parser.add_argument("--list", action="store_true", help="only count the recordings of each split")
     options = parser.parse_args(argv)
     try:
@@ -25,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
             splits = [recording.split for recording in row.recordings(options.root)]
             print(row.name, *(f"{use} {splits.count(use)}" for use in preset.USES), f"weight {row.weight}", sep="\t")
         if not options.list:
-            preset.decode(rows, options.sample_rate, options.root)
+            preset.decode(rows, options.sample_rate, options.root, jobs=options.jobs)
     except (DatasetError, AudioError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -27,7 +27,7 @@ from common.notes import Notes
 
 PROGRAMS = {"FS": 33, "MU": 33, "PK": 34, "SP": 36, "ST": 37}
 OPEN_STRINGS = (28, 33, 38, 43)
-NAME = re.compile(r"BS_([123])_EQ_\d+_(FS|MU|PK|SP|ST)_NO_([1-4])_(\d+)")
+NAME = re.compile(r"BS_([123])_EQ_\d+_(FS|MU|PK|SP|ST)_[A-Z]+_([1-4])_(\d+)")
 WITHOUT_PITCH = ("BS_2_EQ_1_SP_NO_5_0",)
 TEST_BASS = "3"
 BLOCK_SECONDS, STARTS_ABOVE, ENDS_BELOW = 0.005, 0.05, 0.02

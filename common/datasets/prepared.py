@@ -4,8 +4,10 @@ Where all instruments are to be had on their own, a recording becomes a piece of
 one track, with the notes of all of them, and says of which kinds nothing is known. See `common.corpus.Corpus`.
 """
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from tqdm import tqdm
 from common.corpus import FIRST_SEED, Corpus, close
 from common.datasets.files import DatasetError
 from common.datasets.recording import Recording
+from common.jobs import KilledError, in_processes
 from common.notes import Notes
 from common.pieces import Track, full_scales, write_piece
 from common.stems import Multitrack, Stem
@@ -28,6 +31,7 @@ def prepare(
     sample_rate: int,
     splits: Mapping[str | None, str] = SPLITS,
     progress: bool = True,
+    jobs: int | None = 1,
 ) -> Corpus:
     """Decode recordings; what is there already is not decoded again.
 
@@ -37,9 +41,10 @@ def prepare(
         sample_rate: in Hz.
         splits: the data set's own words -> "train", "validation" or "test"; recordings of other splits are left out.
         progress: show a bar.
+        jobs: processes; none means one for each CPU. A script that asks for several needs `if __name__ == "__main__":`.
 
     Raises:
-        DatasetError: none is left, two have one name, or an annotation is damaged.
+        DatasetError: none is left, two have one name, an annotation is damaged, or a process was killed.
         AudioError: a file is damaged.
     """
     folder = Path(folder)
@@ -50,10 +55,26 @@ def prepare(
         raise DatasetError.about(folder, f"needs recordings of the splits {list(splits)}, each with a name of its own")
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    for id, recording in tqdm(chosen.items(), desc=folder.name, unit="recording", disable=not progress):
-        if not (folder / f"{id}.json").exists():
-            _write(folder, id, recording, splits[recording.split], sample_rate)
+    works = [
+        partial(_write, folder, id, recording, splits[recording.split], sample_rate)
+        for id, recording in chosen.items()
+        if not (folder / f"{id}.json").exists()
+    ]
+    for _ in tqdm(_done(works, jobs), folder.name, len(works), unit="recording", disable=not progress):
+        pass
     return close(folder, chosen, folder.name, sample_rate)
+
+
+def _done(works: Sequence[Callable[[], None]], jobs: int | None) -> Iterable[None]:
+    """Do the works; one after the other where one process is enough."""
+    jobs = min(jobs or os.cpu_count() or 1, len(works))
+    if jobs <= 1:
+        yield from (work() for work in works)
+        return
+    try:
+        yield from (result for _, result in in_processes(works, jobs))
+    except KilledError as error:
+        raise DatasetError(str(error)) from error
 
 
 def _id(recording: Recording) -> str:

@@ -109,15 +109,21 @@ def load(path: str | Path, only: Sequence[str] = ()) -> list[Row]:
     return [row for row in rows if not only or row.name in only]
 
 
-def decode(rows: Sequence[Row], sample_rate: int, root: str | Path | None = None, progress: bool = True) -> None:
-    """Decode what is used of all data sets, as far as it is not there yet.
+def decode(
+    rows: Sequence[Row],
+    sample_rate: int,
+    root: str | Path | None = None,
+    progress: bool = True,
+    jobs: int | None = 1,
+) -> None:
+    """Decode what is used of all data sets, as far as it is not there yet; see `prepared.prepare`.
 
     Raises:
         DatasetError: a data set is not there, or is damaged.
         AudioError: a file of one is damaged.
     """
     for row in rows:
-        prepare(row.recordings(root), row.folder(sample_rate, root), sample_rate, progress=progress)
+        prepare(row.recordings(root), row.folder(sample_rate, root), sample_rate, progress=progress, jobs=jobs)
 
 
 def corpora(path: str | Path, sample_rate: int, root: str | Path | None = None) -> dict[str, float]:

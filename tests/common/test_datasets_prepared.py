@@ -5,7 +5,7 @@ import pytest
 
 from common.audio import write
 from common.corpus import Corpus
-from common.datasets import prepared
+from common.datasets import prepared, slakh
 from common.datasets.files import DatasetError
 from common.datasets.prepared import prepare
 from common.datasets.recording import Part, Recording
@@ -82,6 +82,17 @@ def test_what_is_there_is_not_decoded_again(tmp_path, monkeypatch):
     monkeypatch.setattr(prepared, "as_multitrack", lambda r, rate: decoded.append(r.id) or r.multitrack(rate))
     assert len(prepare(recordings, tmp_path / "out", RATE, progress=False).pieces()) == 2
     assert decoded == ["b"]
+
+
+def test_several_processes_decode_the_same(tmp_path):
+    layouts.slakh(tmp_path / "set")
+    recordings = slakh.recordings(tmp_path / "set")
+    alone = prepare(recordings, tmp_path / "1", RATE, everything(recordings), progress=False)
+    shared = prepare(recordings, tmp_path / "2", RATE, everything(recordings), progress=False, jobs=2)
+    assert [piece.id for piece in shared.pieces()] == [piece.id for piece in alone.pieces()]
+    for one, other in zip(alone.pieces(), shared.pieces(), strict=True):
+        assert np.array_equal(one.audio, other.audio)
+        assert one.notes == other.notes
 
 
 @pytest.mark.parametrize("names", [[], ["a/b", "a-b"]])

@@ -159,7 +159,7 @@ def test_two_rows_of_one_name_and_no_file(tmp_path):
 def test_the_command_decodes_what_training_opens(slakh_table, tmp_path, capsys):
     with pytest.raises(DatasetError, match=f"slakh is not decoded yet; run .*--sample-rate {RATE}"):
         preset.corpora(slakh_table, RATE, tmp_path)
-    assert command.main([str(slakh_table), "--sample-rate", str(RATE), "--root", str(tmp_path)]) == 0
+    assert command.main([str(slakh_table), "--sample-rate", str(RATE), "--root", str(tmp_path), "--jobs", "1"]) == 0
     assert capsys.readouterr().out.split("\t")[:3] == ["slakh", "train 2", "validation 0"]
     ((folder, weight),) = preset.corpora(slakh_table, RATE, tmp_path).items()
     corpus = Corpus(folder)
