@@ -109,3 +109,8 @@ def make_item(
     truncated = rows.truncated.sum(axis=1)
     dropped = lost + int(rows.dropped.sum())
     return Item(shape.cut(audio, n_segments), rows.tokens, annotated, task, excerpt, truncated, dropped)
+
+
+def below_full_scale(audio: np.ndarray) -> np.ndarray:
+    """Turned down if it is louder than a file can hold. The front-ends level each segment anyway."""
+    return audio / max(float(np.abs(audio).max(initial=0.0)), 1.0)

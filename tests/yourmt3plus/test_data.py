@@ -15,8 +15,9 @@ from common.render import default_soundfont
 from common.sampling import WeightedSources
 from common.stems import kinds
 from tests.common import layouts, yourmt3_layouts
+from tests.yourmt3plus.labels import on_grid
 from yourmt3plus.augment import PitchShift
-from yourmt3plus.data import Excerpts, Segments, YourMT3Data, collate
+from yourmt3plus.data import Segments, YourMT3Data, collate
 from yourmt3plus.decode import decode
 from yourmt3plus.items import Shape
 from yourmt3plus.programs import MULTI, SINGLE, written
@@ -39,32 +40,6 @@ def pieces(tiny_corpus) -> list[Source]:
     return sources(tiny_corpus.pieces("train"))
 
 
-def on_grid(notes: Notes, n_ticks: int) -> list[tuple]:
-    """What is to be written of notes that start in a segment, computed one by one: (tick, end, program, pitch)."""
-    program, pitch = written(notes)
-    rows = []
-    for i in range(len(notes)):
-        channel = int(MULTI.of(notes[i : i + 1])[0])
-        on = int(np.floor(notes.onset[i] * TICKS_PER_SECOND + 0.5))
-        off = max(int(np.floor(notes.offset[i] * TICKS_PER_SECOND + 0.5)), on + 1)
-        if channel >= 0 and 0 <= on < n_ticks:
-            drum = bool(notes.is_drum[i])
-            rows.append((drum, int(program[i]), int(pitch[i]), on, on + 1 if drum else off))
-    return sorted(rows)
-
-
-def without_repeats(rows: list[tuple], n_ticks: int) -> list[tuple]:
-    """Each note ends where its key starts again or the segment ends; of those that start at once the longest counts."""
-    kept = []
-    for i, (drum, program, pitch, on, off) in enumerate(rows):
-        following = rows[i + 1] if i + 1 < len(rows) and rows[i + 1][:3] == (drum, program, pitch) else None
-        if following and following[3] == on:
-            continue
-        end = off if drum else min(off, following[3] if following else off, n_ticks)
-        kept.append((drum, program, pitch, on, end))
-    return kept
-
-
 def test_items_depend_on_seed_epoch_and_index_alone(pieces):
     dataset = segments(pieces)
     again = [segments(pieces)[0, i] for i in (2, 1, 0)][::-1]
@@ -83,8 +58,8 @@ def test_tokens_say_what_just_the_stems_of_the_mix_play(pieces):
         item = dataset[0, index]
         assert np.allclose(item.audio[0], mixture.mixture(), atol=1e-6)
         found, _ = decode(item.tokens, SHAPE.n_ticks)
-        expected = without_repeats(on_grid(mixture.uncut_notes, SHAPE.n_ticks), SHAPE.n_ticks)
-        assert without_repeats(on_grid(found, SHAPE.n_ticks), SHAPE.n_ticks) == expected
+        expected = on_grid(mixture.uncut_notes, SHAPE.n_ticks)
+        assert on_grid(found, SHAPE.n_ticks) == expected
         n_notes += len(expected)
     assert n_notes > 200
 
@@ -175,29 +150,6 @@ def test_silence_is_drawn_anew_but_not_for_ever(pieces):
     for turns, has_notes in ([silent] * 4 + [pieces[0]], True), ([silent] * 5, False):
         dataset.drawn_from = Turns(*turns)  # pyright: ignore[reportAttributeAccessIssue]
         assert bool(len(dataset.excerpt(np.random.default_rng(0), 4 * 22_050).notes)) == has_notes
-
-
-def test_excerpts_are_stitched_to_what_they_are_judged_by(tiny_corpus):
-    excerpts = Excerpts(sources(tiny_corpus.pieces("validation")), SHAPE, 4.0, augment=0.0, max_tokens=1024)
-    for index in range(len(excerpts)):
-        item = excerpts[0, index]
-        assert item.audio.shape == (4, SHAPE.n_samples)
-        assert (item.excerpt, item.task) == (index, 0)
-        found, repairs = decode(item.tokens, SHAPE.n_ticks)
-        expected = excerpts.reference(index)
-        assert repairs.untied_notes == repairs.stray_tokens == 0
-        assert without_repeats(on_grid(found, 400), 400) == without_repeats(on_grid(expected, 400), 400)
-        assert (expected.onset >= 0).all()
-        assert expected.end <= 4.0
-        assert len(expected)
-
-
-def test_a_whole_piece_is_covered_to_its_end(tiny_corpus):
-    excerpts = Excerpts(sources(tiny_corpus.pieces("test")), SHAPE, None, augment=0.0, max_tokens=1024)
-    for index, source in enumerate(excerpts.pieces):
-        assert excerpts.n_segments(index) == 6
-        assert len(excerpts.reference(index)) == len(source.multitrack().notes)
-        assert np.allclose(excerpts[0, index].audio.reshape(-1), source.multitrack().mixture(), atol=1e-6)
 
 
 class Net:
