@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from common.corpus import FIRST_SEED
-from common.datasets import catalogue, files
+from common.datasets import catalogue
 from common.datasets.files import DatasetError
 from common.datasets.prepared import prepare
 from common.datasets.recording import Part, Recording
@@ -141,11 +141,12 @@ def corpora(path: str | Path, sample_rate: int, root: str | Path | None = None) 
 
 
 def _entries(path: Path) -> list:
-    with files.annotation(path):
-        try:
-            entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise ValueError(str(error)) from error
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DatasetError.about(path, f"cannot be read ({error.strerror}); give the path of a table") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise DatasetError.about(path, f"not YAML ({error}); mend it there") from error
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise DatasetError.about(path, "not a list of rows with a dataset each; see common/datasets/preset.py")
     return entries
