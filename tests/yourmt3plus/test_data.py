@@ -184,6 +184,16 @@ def test_the_module_hands_out_what_the_network_reads(tiny_corpus):
     assert [batch["excerpt"].unique().tolist() for batch in data.test_dataloader()] == [[0], [1], [2]]
 
 
+def test_loader_processes_hand_out_the_same(tiny_corpus):
+    alone, helped = (list(module(tiny_corpus, num_workers=n).train_dataloader()) for n in (0, 2))
+    for batch, same in zip(alone, helped, strict=True):
+        assert torch.equal(batch["audio"], same["audio"])
+        assert torch.equal(batch["tokens"], same["tokens"])
+        for bucket, twin in zip(batch["rows"], same["rows"], strict=True):
+            assert torch.equal(bucket.row, twin.row)
+            assert torch.equal(bucket.tokens, twin.tokens)
+
+
 def test_pieces_are_in_one_split_alone(tiny_corpus):
     data = module(tiny_corpus, hidden=Hidden(("Drums",), 1.0))
     trained = {source.piece.id for pieces in data.datasets["train"].drawn_from.data_sets for source in pieces}
