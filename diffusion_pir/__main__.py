@@ -1,7 +1,8 @@
 """`python -m diffusion_pir VERB`: the one door of the sub-project."""
 
 import sys
-from importlib import import_module
+
+from common.door import Door, Training
 
 USAGE = """usage: python -m diffusion_pir VERB ...
 
@@ -21,7 +22,6 @@ USAGE = """usage: python -m diffusion_pir VERB ...
 
 `python -m diffusion_pir VERB --help` tells the options of a verb."""
 
-# Each verb imports what it needs when it is called: who recognises an instrument does not wait for a trainer.
 COMMANDS = {
     "recognise": "diffusion_pir.commands.recognise_command",
     "train-head": "diffusion_pir.commands.train_head_command",
@@ -36,29 +36,12 @@ COMMANDS = {
     "export": "diffusion_pir.export.export_command",
 }
 
+TRAININGS = {
+    "": Training("diffusion_pir.task.DiffusionTask", "diffusion_pir.data.PIRData"),
+    "-han": Training("diffusion_pir.han_task.HanTask", "diffusion_pir.data.PIRData", "han/base"),
+}
 
-def main(args: list[str] | None = None) -> int:
-    verb, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
-    if verb in COMMANDS:
-        module, _, name = COMMANDS[verb].rpartition(".")
-        return getattr(import_module(module), name)(rest)
-    if verb in ("fit", "validate", "test"):
-        from common.cli import run
-        from diffusion_pir.data import PIRData
-        from diffusion_pir.task import DiffusionTask
-
-        run(DiffusionTask, PIRData, "diffusion_pir", [verb, *rest])
-        return 0
-    if verb in ("fit-han", "validate-han", "test-han"):
-        from common.cli import run
-        from diffusion_pir.data import PIRData
-        from diffusion_pir.han_task import HanTask
-
-        run(HanTask, PIRData, "diffusion_pir", [verb.removesuffix("-han"), *rest], base="han/base")
-        return 0
-    print(USAGE, file=sys.stdout if verb in ("-h", "--help") else sys.stderr)
-    return 0 if verb in ("-h", "--help") else 2
-
+main = Door("diffusion_pir", USAGE, COMMANDS, TRAININGS)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,7 +1,8 @@
 """`python -m lead_detection VERB`: the one door of the sub-project."""
 
 import sys
-from importlib import import_module
+
+from common.door import Door, Training
 
 USAGE = """usage: python -m lead_detection VERB ...
 
@@ -17,7 +18,6 @@ USAGE = """usage: python -m lead_detection VERB ...
 
 `python -m lead_detection VERB --help` tells the options of a verb."""
 
-# Each verb imports what it needs when it is called: who detects a lead does not wait for a trainer.
 COMMANDS = {
     "detect": "lead_detection.commands.detect_command",
     "export": "lead_detection.export.export_command",
@@ -28,30 +28,12 @@ COMMANDS = {
     "segments": "lead_detection.segments.segments_command",
 }
 
+TRAININGS = {
+    "": Training("lead_detection.task.LeadTask", "lead_detection.data.LeadData"),
+    "-segments": Training("lead_detection.segment_task.SegmentTask", "lead_detection.data.LeadData", "segment/base"),
+}
 
-def main(args: list[str] | None = None) -> int:
-    verb, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
-    if verb in COMMANDS:
-        module, _, name = COMMANDS[verb].rpartition(".")
-        return getattr(import_module(module), name)(rest)
-    if verb in ("fit", "validate", "test"):
-        from common.cli import run
-        from lead_detection.data import LeadData
-        from lead_detection.task import LeadTask
-
-        run(LeadTask, LeadData, "lead_detection", [verb, *rest])
-        return 0
-    if verb in ("fit-segments", "validate-segments", "test-segments"):
-        from common.cli import run
-        from lead_detection.data import LeadData
-        from lead_detection.segment_task import SegmentTask
-
-        verb = verb.removesuffix("-segments")
-        run(SegmentTask, LeadData, "lead_detection", [verb, *rest], base="segment/base")
-        return 0
-    print(USAGE, file=sys.stdout if verb in ("-h", "--help") else sys.stderr)
-    return 0 if verb in ("-h", "--help") else 2
-
+main = Door("lead_detection", USAGE, COMMANDS, TRAININGS)
 
 if __name__ == "__main__":
     sys.exit(main())

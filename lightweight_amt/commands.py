@@ -46,3 +46,11 @@ def transcribe_command(args: list[str]) -> int:
     from lightweight_amt import files
 
     return carry_out(lambda: files.plan(options), lambda jobs: files.run(jobs, options))
+
+
+def evaluate_command(args: list[str]) -> int:
+    """On the embedded corpus, or by the paper's protocol on a public data set if one is named; see there."""
+    from lightweight_amt import evaluate, protocol
+
+    on_data_set = any(word.split("=")[0] == "--dataset" for word in args)
+    return (protocol.protocol_command if on_data_set else evaluate.evaluate_command)(args)

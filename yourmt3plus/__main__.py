@@ -2,6 +2,8 @@
 
 import sys
 
+from common.door import Door, Training
+
 USAGE = """usage: python -m yourmt3plus VERB ...
 
   transcribe   audio files and folders -> MIDI with a track for each instrument (and JSON, CSV, picture, sound)
@@ -12,36 +14,18 @@ USAGE = """usage: python -m yourmt3plus VERB ...
 
 `python -m yourmt3plus VERB --help` tells the options of a verb."""
 
+COMMANDS = {
+    "transcribe": "yourmt3plus.commands.transcribe_command",
+    "export": "yourmt3plus.export.export_command",
+    "import": "yourmt3plus.importer.import_command",
+    "evaluate": "yourmt3plus.evaluate.evaluate_command",
+}
 
-def main(args: list[str] | None = None) -> int:
-    # Each verb imports what it needs when it is called: who transcribes a file does not wait for a trainer.
-    verb, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
-    if verb == "transcribe":
-        from yourmt3plus.commands import transcribe_command
+TRAININGS = {
+    "": Training("yourmt3plus.task.YourMT3Task", "yourmt3plus.data.YourMT3Data"),
+}
 
-        return transcribe_command(rest)
-    if verb == "export":
-        from yourmt3plus.export import export_command
-
-        return export_command(rest)
-    if verb == "import":
-        from yourmt3plus.importer import import_command
-
-        return import_command(rest)
-    if verb == "evaluate":
-        from yourmt3plus.evaluate import evaluate_command
-
-        return evaluate_command(rest)
-    if verb in ("fit", "validate", "test"):
-        from common.cli import run
-        from yourmt3plus.data import YourMT3Data
-        from yourmt3plus.task import YourMT3Task
-
-        run(YourMT3Task, YourMT3Data, "yourmt3plus", [verb, *rest])
-        return 0
-    print(USAGE, file=sys.stdout if verb in ("-h", "--help") else sys.stderr)
-    return 0 if verb in ("-h", "--help") else 2
-
+main = Door("yourmt3plus", USAGE, COMMANDS, TRAININGS)
 
 if __name__ == "__main__":
     sys.exit(main())
