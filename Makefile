@@ -14,7 +14,7 @@ RUNS ?= runs
         bench-separation bench-note-level train-lead eval-lead bench-lead-checks ablate-lead baseline-lead detect-lead prepare-lead \
         export-lead bench-lead \
         train-diffusion train-han sweep-diffusion-noise sweep-diffusion-layer sweep-diffusion-head sweep-diffusion-grid \
-        recognise generate eval-diffusion export-diffusion bench-diffusion test check format lock clean
+        recognise generate eval-diffusion export-diffusion bench-diffusion prepare-yourmt3 bench-segments test check format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-22s %s\n", $$1, $$2}'
@@ -131,6 +131,12 @@ export-diffusion: setup  ## CKPT=run.ckpt NAME=small: checkpoint to safetensors
 
 bench-diffusion: setup  ## what stopping at a layer and taking all layers at once save
 	@$(PY) -m benchmarks.speed.diffusion $(ARGS)
+
+prepare-yourmt3: setup  ## decode the public data sets that training reads, see docs/datasets.md; ARGS="--only slakh"
+	@$(PY) -m common.datasets yourmt3plus/configs/data/all_cross.yaml $(ARGS)
+
+bench-segments: setup  ## training segments of yourmt3plus that a core makes in a second
+	@$(PY) -m benchmarks.speed.segments $(ARGS)
 
 bench-cqt: setup-bench  ## constant-Q transform against librosa and nnAudio
 	@$(PY) -m benchmarks.speed.cqt $(ARGS)
