@@ -1,6 +1,7 @@
 """Front-ends: a segment of audio in, a picture in 0..1 out, in which silence is 0.
 
 The networks of the paper hear a spectrum of 1,024 bins every 18.75 ms (`Spectrum`) or 512 mel bands every 8 ms (`Mel`).
+In `ConstantQ` an interval is as far everywhere: a semitone of the bass has bins of its own, and 252 are enough.
 The released code stretches each segment to 0..1, so that noise looks as loud as music. Ours stretches none that is
 quieter than a floor; see `scale`.
 """
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.frames import FrameGrid
-from common.frontends import LogMel, LogSpectrogram
+from common.frontends import CQT, LogMel, LogSpectrogram
 
 SCALES = ("limited", "level", "segment")
 TINY = 1e-12  # far below what is told from silence; the logarithm needs a number
@@ -21,11 +22,12 @@ RELEASED_OFFSET, RELEASED_MARGIN = math.log(1e-5), 0.008
 
 
 class FrontEnd(nn.Module):
-    """What `Spectrum` and `Mel` have in common: the transform, and how its logarithms become numbers in 0..1.
+    """What all have in common: the transform, and how its logarithms become numbers in 0..1.
 
     Args:
-        transform: logarithms of magnitudes or energies, (batch, time) -> (batch, bin, frame), not centred.
-        n_fft: samples of a transform; half of it is added at both ends by reflection, so that frames are centred.
+        transform: logarithms of magnitudes or energies, (batch, time) -> (batch, bin, frame).
+        margin: samples to add at both ends by reflection, for a transform that is not centred.
+        sine: amplitude that a sine of full scale has in its bin.
         scale: "limited" shows the `range_db` below the loudest bin of the segment, or below `floor_db` if all is
             quieter; "level" those below a sine of full scale, whatever there is; "segment" is the released one: from
             the smallest to the largest value that there is.
@@ -33,17 +35,24 @@ class FrontEnd(nn.Module):
         floor_db: level of a sine, relative to full scale, up to which "limited" leaves segments quiet.
     """
 
-    def __init__(self, transform: LogSpectrogram, n_fft: int, scale: str, range_db: float, floor_db: float):
+    def __init__(
+        self,
+        transform: "LogSpectrogram | LogCQT",
+        margin: int,
+        sine: float,
+        scale: str,
+        range_db: float,
+        floor_db: float,
+    ):
         super().__init__()
         if scale not in SCALES or range_db <= 0:
             raise ValueError(f"scale must be one of {', '.join(SCALES)} and range_db positive, not {scale}, {range_db}")
         self.transform = transform
         self.grid: FrameGrid = transform.grid
-        self.margin = n_fft // 2
+        self.margin = margin
         self.scale = scale
         nepers = transform.power * math.log(10) / 20  # of a decibel
-        # A sine of full scale sums to a quarter of the transform in its bin.
-        full_scale = transform.power * math.log(n_fft / 4)
+        full_scale = transform.power * math.log(sine)
         self.range = range_db * nepers
         self.loudest = full_scale + (floor_db * nepers if scale == "limited" else 0.0)
 
@@ -100,7 +109,8 @@ class Spectrum(FrontEnd):
         floor_db: float = -60.0,
     ):
         transform = LogSpectrogram(sample_rate, n_fft, hop_length, center=False, power=1, floor=TINY)
-        super().__init__(transform, n_fft, scale, range_db, floor_db)
+        # A sine of full scale sums to a quarter of the transform in its bin.
+        super().__init__(transform, n_fft // 2, n_fft / 4, scale, range_db, floor_db)
         self.n_bins = n_bins or n_fft // 2
 
     def bins(self, picture: Tensor) -> Tensor:
@@ -135,5 +145,51 @@ class Mel(FrontEnd):
         floor_db: float = -60.0,
     ):
         transform = LogMel(sample_rate, n_fft, hop_length, n_bins, fmin=fmin, fmax=fmax, center=False, floor=TINY)
-        super().__init__(transform, n_fft, scale, range_db, floor_db)
+        # A sine of full scale sums to a quarter of the transform in its bin.
+        super().__init__(transform, n_fft // 2, n_fft / 4, scale, range_db, floor_db)
+        self.n_bins = n_bins
+
+
+class LogCQT(nn.Module):
+    """Logarithms of the energies of a constant-Q transform."""
+
+    power = 2
+
+    def __init__(self, cqt: CQT):
+        super().__init__()
+        self.cqt = cqt
+        self.grid = cqt.grid
+
+    def forward(self, audio: Float[Tensor, " batch time"]) -> Float[Tensor, " batch bin frame"]:
+        return self.cqt(audio).clamp(min=TINY).log()
+
+
+class ConstantQ(FrontEnd):
+    """Logarithmic energies of a constant-Q transform; pools of the encoder can make one bin of each semitone.
+
+    Args:
+        sample_rate: rate in Hz.
+        hop_length: samples between frames; a multiple of 64 for seven octaves.
+        n_bins: of the picture, a multiple of `bins_per_octave`.
+        bins_per_octave: resolution.
+        fmin: centre of the lowest bin in Hz: by default that below E1, the lowest note of a bass, so that semitones
+            are centred on every third bin.
+        scale: see `FrontEnd`.
+        range_db: see `FrontEnd`.
+        floor_db: see `FrontEnd`.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int = 16_000,
+        hop_length: int = 384,
+        n_bins: int = 252,
+        bins_per_octave: int = 36,
+        fmin: float = 40.417699,
+        scale: str = "limited",
+        range_db: float = 80.0,
+        floor_db: float = -60.0,
+    ):
+        cqt = CQT(sample_rate, hop_length, fmin=fmin, n_bins=n_bins, bins_per_octave=bins_per_octave)
+        super().__init__(LogCQT(cqt), 0, 0.5, scale, range_db, floor_db)
         self.n_bins = n_bins

@@ -8,21 +8,23 @@ mixture of experts) -> bridge -> decoder, which writes one row for everything or
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from common.checkpoint import part
 from yourmt3plus.decoder import Decoder
-from yourmt3plus.front_ends import Mel, Spectrum
+from yourmt3plus.front_ends import ConstantQ, Mel, Spectrum
 from yourmt3plus.moe import Routing
 from yourmt3plus.perceiver import PerceiverTF
+from yourmt3plus.positions import clock
 from yourmt3plus.programs import MULTI, SINGLE, Channels
 from yourmt3plus.rows import RowBatch
 from yourmt3plus.t5 import T5Encoder
-from yourmt3plus.tokenizer import whole_ticks
+from yourmt3plus.tokenizer import MAX_TICKS, SHIFT, TICKS_PER_SECOND, whole_ticks
 
-PARTS = (Spectrum, Mel, PerceiverTF, T5Encoder, Decoder)
+PARTS = (Spectrum, Mel, ConstantQ, PerceiverTF, T5Encoder, Decoder)
 N_SAMPLES = 32_767  # of a released segment: 110 frames of 300 samples, 256 of 128
 
 
@@ -75,10 +77,13 @@ class YourMT3(nn.Module):
         n_channels: rows of a segment: 13, or 1 for everything.
         n_samples: of a segment.
         gate: learn to tell which channels are silent before anything is written, see `silence`.
+        clock: say in the memory what time it is, see `start_clock`.
 
     The first three may also be the {"class_path", "init_args"} that a checkpoint holds. Of such, only `PARTS` are
     built.
     """
+
+    clock: Tensor | None  # (frame, dim); constants, in no checkpoint
 
     def __init__(
         self,
@@ -88,16 +93,43 @@ class YourMT3(nn.Module):
         n_channels: int = len(MULTI),
         n_samples: int = N_SAMPLES,
         gate: bool = False,
+        clock: bool = False,
     ):
         super().__init__()
         self.front_end: Any = part(front_end, PARTS)() if isinstance(front_end, Mapping) else front_end
         make: Any = part(encoder, PARTS) if isinstance(encoder, Mapping) else encoder
-        self.encoder = make(self.front_end.n_frames(n_samples), self.front_end.n_bins)
+        n_frames = self.front_end.n_frames(n_samples)
+        self.encoder = make(n_frames, self.front_end.n_bins)
         self.decoder: Any = part(decoder, PARTS)() if isinstance(decoder, Mapping) else decoder
         self.bridge = Bridge(self.encoder.n_latents, self.encoder.dim, n_channels, self.decoder.dim)
         self.n_channels = n_channels
         self.n_samples = n_samples
         self.gate = nn.Linear(self.decoder.dim, 1) if gate else None
+        self.register_buffer("clock", self.start_clock(n_frames) if clock else None, persistent=False)
+
+    @torch.no_grad()
+    def start_clock(self, n_frames: int) -> Tensor:
+        """Let frames and shifts that mean the same time look alike, and the decoder look for what is alike.
+
+        A decoder writes times counted from the start of the segment. Encoders that turn queries and keys know of
+        distances only, and trained positions are another code for each latent, which takes a decoder long to learn.
+        Here the memory has the sinusoids of its frames' times added, shifts start out with those of theirs, and
+        attention to the memory starts with equal maps for queries and keys: from the first step on, what follows a
+        shift listens there.
+
+        Returns:
+            (frame, dim) sinusoids for the memory.
+        """
+        dim, sqrt2 = self.decoder.dim, 2**0.5
+        shifts = sqrt2 * clock(torch.arange(MAX_TICKS), dim)
+        written = slice(SHIFT, SHIFT + MAX_TICKS)
+        self.decoder.embedding.weight[written] = shifts
+        self.decoder.head.weight[written] = shifts * self.decoder.head.weight.std()
+        for layer in self.decoder.layers:
+            heard = layer.memory
+            heard.query.weight.copy_(heard.key_value.weight[: len(heard.query.weight)] * heard.head_dim**-0.5)
+        ticks = torch.arange(n_frames) * (TICKS_PER_SECOND / float(self.front_end.grid.rate))
+        return clock(ticks, dim)
 
     @property
     def sample_rate(self) -> int:
@@ -128,7 +160,10 @@ class YourMT3(nn.Module):
             audio: mono segments in -1..1 at `sample_rate`, `n_samples` long.
         """
         encoding = self.encoder(self.front_end(audio))
-        return Heard(self.bridge(encoding.latents), encoding.routing)
+        memory = self.bridge(encoding.latents)
+        if self.clock is not None:
+            memory = memory + self.clock[: memory.shape[2]]
+        return Heard(memory, encoding.routing)
 
     def write(
         self,

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 KINDS = ("sinusoidal", "rope", "relative")
 BASE = 10_000.0  # ratio of the longest to the shortest wave
+CLOCK_BASE = 100.0  # the same ratio for times in a segment
 MAX_POSITIONS = 1034  # places that the released models have sinusoids for
 
 
@@ -64,6 +65,13 @@ def rope(n_places: int, n_pairs: int) -> Tensor:
     """(2, place, pair) cosines and sines: pair i goes round once in 2 pi BASE^(i / n_pairs) places."""
     pair = torch.arange(n_pairs, dtype=torch.float64)
     return _cosines_and_sines(torch.arange(n_places)[:, None] * BASE ** (-pair / n_pairs))
+
+
+def clock(ticks: Tensor, dim: int) -> Tensor:
+    """(time, dim) sinusoids of times in ticks: the shortest wave has 2 pi of them, the longest three segments."""
+    wave = CLOCK_BASE ** (torch.arange(dim // 2, dtype=torch.float64) / (dim // 2))
+    angle = ticks[:, None] / wave
+    return torch.cat([angle.sin(), angle.cos()], dim=1).float()
 
 
 def pixel_rope(n_places: int, n_pairs: int) -> Tensor:
