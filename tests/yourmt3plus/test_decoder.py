@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.yourmt3plus import oracle
+from benchmarks.speed import t5_peer as oracle
 from tests.yourmt3plus.networks import DECODER
 from yourmt3plus.decoder import Decoder
 from yourmt3plus.positions import KINDS
