@@ -14,10 +14,11 @@ RUNS ?= runs
         bench-separation bench-note-level train-lead eval-lead bench-lead-checks ablate-lead baseline-lead detect-lead prepare-lead \
         export-lead bench-lead \
         train-diffusion train-han sweep-diffusion-noise sweep-diffusion-layer sweep-diffusion-head sweep-diffusion-grid \
-        recognise generate eval-diffusion export-diffusion bench-diffusion prepare-yourmt3 bench-segments test check format lock clean
+        recognise generate eval-diffusion export-diffusion bench-diffusion prepare-yourmt3 ablate-yourmt3 bench-segments \
+        train-yourmt3 export-yourmt3 transcribe-yourmt3 eval-yourmt3 bench-decode test check format lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-22s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-22s %s\n", $$1, $$2}'
 
 $(READY): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -135,8 +136,26 @@ bench-diffusion: setup  ## what stopping at a layer and taking all layers at onc
 prepare-yourmt3: setup  ## decode the public data sets that training reads, see docs/datasets.md; ARGS="--only slakh"
 	@$(PY) -m common.datasets yourmt3plus/configs/data/all_cross.yaml $(ARGS)
 
+ablate-yourmt3: setup  ## encoders, decoders, masks, mixing, pitch shift ... on the embedded corpora with 3 seeds; Ctrl-C and again: it goes on
+	@$(PY) -m benchmarks.ablate yourmt3 $(ARGS)
+
 bench-segments: setup  ## training segments of yourmt3plus that a core makes in a second
 	@$(PY) -m benchmarks.speed.segments $(ARGS)
+
+train-yourmt3: setup  ## train the multi-instrument transcriber (bf16 on a GPU), logged to W&B
+	@$(PY) -m yourmt3plus fit $(ARGS)
+
+export-yourmt3: setup  ## CKPT=run.ckpt NAME=small: checkpoint to safetensors
+	@$(PY) -m yourmt3plus export $(CKPT) --name $(or $(NAME),small) $(ARGS)
+
+transcribe-yourmt3: setup  ## AUDIO="song.wav folder" OUT=folder: MIDI with a track for each instrument
+	@$(PY) -m yourmt3plus transcribe $(AUDIO) $(if $(OUT),-o "$(OUT)") $(ARGS)
+
+eval-yourmt3: setup  ## score the shipped transcriber on the corpus; DATASET=slakh ROOT=folder: on a public data set
+	@$(PY) -m benchmarks.yourmt3 $(if $(DATASET),--dataset $(DATASET) --root "$(ROOT)") $(ARGS)
+
+bench-decode: setup  ## our decoder against transformers' generate, rows dropped when they end, fast path against plain
+	@$(PY) -m benchmarks.speed.decoding $(ARGS)
 
 bench-cqt: setup-bench  ## constant-Q transform against librosa and nnAudio
 	@$(PY) -m benchmarks.speed.cqt $(ARGS)

@@ -7,11 +7,21 @@ import pytest
 from common import corpus
 from common.datasets import catalogue
 from common.datasets.recording import Part, Recording
+from common.evaluation import pieces
+from common.evaluation.bootstrap import bootstrap_interval
 from common.notes import Notes
 from common.stems import all_but
 from tests.yourmt3plus.rigged import RATE, weights
 from yourmt3plus.evaluate import SCORES, Take, evaluate_command, score, score_takes, tables
 from yourmt3plus.programs import MELODY
+
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    """Or they take seconds."""
+    monkeypatch.setattr(pieces, "bootstrap_interval", partial(bootstrap_interval, n=100))
+
 
 BAND = Notes.build(
     [0.0, 0.5, 1.0, 0.0, 0.5, 0.2],
