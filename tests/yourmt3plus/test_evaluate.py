@@ -16,7 +16,6 @@ from yourmt3plus.evaluate import SCORES, Take, evaluate_command, score, score_ta
 from yourmt3plus.programs import MELODY
 
 
-
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
     """Or they take seconds."""
