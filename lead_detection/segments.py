@@ -195,6 +195,12 @@ def segments_command(args: list[str]) -> int:
     options = build_parser().parse_args(args)
     wanted = [VOCABULARY.id(name) for name in options.lead]
     try:
+        # Before the songs: a corpus that is not there yet takes a while.
+        net = checkpoint.load(LeadDetector, options.network)[0] if options.network else None
+        if net and net.classifies != "segment":
+            raise ValueError(
+                f"{options.network}: it classifies {net.classifies}s; give one that was trained on segments"
+            )
         if options.cache:
             cached = [song for folder in options.cache for song in open_cache(folder)]
             songs: dict[str, Sequence[Song]] = {
@@ -203,11 +209,6 @@ def segments_command(args: list[str]) -> int:
         else:
             corpus = corpora.build(options.corpus, 24_000, options.root, jobs=os.cpu_count())
             songs = {split: embedded_songs(corpus, split) for split in SPLITS}
-        net = checkpoint.load(LeadDetector, options.network)[0] if options.network else None
-        if net and net.classifies != "segment":
-            raise ValueError(
-                f"{options.network}: it classifies {net.classifies}s; give one that was trained on segments"
-            )
         results = evaluate(songs, wanted, net)
     except ValueError as error:
         print(error, file=sys.stderr)

@@ -143,8 +143,7 @@ def test_a_network_is_scored_on_the_same_clips():
     assert evaluate(songs, [VOCAL], Loud())["test"]["accuracy"] == 0.0
 
 
-def test_a_network_that_tells_tracks_apart_is_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(segments, "open_cache", lambda folder: [])
+def test_a_network_that_tells_tracks_apart_is_refused_before_any_song_is_read(tmp_path, capsys):
     parts = {
         "encoder": {"class_path": "lead_detection.baselines.MelEncoder"},
         "head": {"class_path": "lead_detection.heads.PointerHead"},
@@ -152,6 +151,8 @@ def test_a_network_that_tells_tracks_apart_is_refused(tmp_path, monkeypatch, cap
     checkpoint.save(tmp_path / "net.safetensors", LeadDetector(**parts), parts)
     assert segments.segments_command(["--cache", "somewhere", "--network", str(tmp_path / "net.safetensors")]) == 2
     assert "trained on segments" in capsys.readouterr().err
+    assert segments.segments_command(["--cache", "somewhere", "--network", "nowhere.safetensors"]) == 2
+    assert "nowhere.safetensors" in capsys.readouterr().err
 
 
 def test_the_command(tmp_path, monkeypatch, capsys):
