@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.audio import FORMATS
-from lead_detection.taxonomy import MIX, VOCABULARY, guess
+from lead_detection.taxonomy import MIX, NO_STEM, VOCABULARY, guess
 
 WHOLE = {"full", "song", "track", "mix", "band"}  # "full" alone is a mixture, "full kit" is none
 SEPARATE = "separate it first, for example with Demucs (demucs -n htdemucs_6s FILE), and name the folder that it makes"
@@ -102,13 +102,12 @@ def instrument_id(instrument: str | int) -> int:
     if isinstance(instrument, str):
         text = instrument.strip()
         known = VOCABULARY.id(re.sub(r"\W+", "_", text.lower())) or guess(text)
-        if known or text.lower() in ("", "unknown"):
+        if (known and known not in NO_STEM) or text.lower() in ("", "unknown"):
             return known
-    elif 0 <= instrument < len(VOCABULARY):
+    elif 0 <= instrument < len(VOCABULARY) and instrument not in NO_STEM:
         return int(instrument)
-    raise StemsError.about(
-        repr(instrument), f"no such instrument; leave it empty, or say {', '.join(VOCABULARY.names)}"
-    )
+    names = ", ".join(name for name in VOCABULARY.names if VOCABULARY.id(name) not in NO_STEM)
+    raise StemsError.about(repr(instrument), f"no such instrument; leave it empty, or say {names}")
 
 
 def instrument_ids(names: Sequence[str], given: Mapping[str, str | int] | Sequence[str | int] | None) -> list[int]:
@@ -142,15 +141,16 @@ def read_sidecar(path: str | Path) -> dict[str, int]:
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), reader.fieldnames or ()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StemsError.about(
             path, f"cannot be read ({error}); give a CSV with the columns file,instrument"
         ) from error
+    if not {"file", "instrument"} <= set(columns):
+        raise StemsError.about(path, "its first line must name the columns file,instrument")
     table: dict[str, int] = {}
     for line, row in enumerate(rows, 2):
-        if not {"file", "instrument"} <= row.keys():
-            raise StemsError.about(path, "its first line must name the columns file,instrument")
         try:
             table[(row["file"] or "").strip()] = instrument_id(row["instrument"] or "")
         except StemsError as error:

@@ -47,6 +47,7 @@ MJN_VOCABULARY = Vocabulary((
     "keyboards", "mix", "na", "organ", "sax", "synthesizer", "trumpet", "vocal",
 ))  # fmt: skip
 MIX, VOCAL = VOCABULARY.id("mix"), VOCABULARY.id("vocal")
+NO_STEM = (MIX, VOCABULARY.id("na"))
 # What a simple rule does not take for a lead while something else sounds.
 RHYTHM = tuple(map(VOCABULARY.id, ("acoustic_bass", "cajon", "chimes", "claps", "drum", "electric_bass", "shaker")))
 

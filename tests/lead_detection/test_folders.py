@@ -85,7 +85,7 @@ def test_instruments_by_name_or_id(text, name):
     assert VOCABULARY.name(instrument_id(text)) == name
 
 
-@pytest.mark.parametrize("wrong", ["spoon", 35, -1])
+@pytest.mark.parametrize("wrong", ["spoon", "mix", "na", 35, 23, -1])
 def test_instruments_that_there_are_not(wrong):
     with pytest.raises(StemsError, match="no such instrument"):
         instrument_id(wrong)
@@ -110,6 +110,8 @@ def test_a_sidecar(tmp_path):
     [
         (b"file,instrument\na.wav,spoon\n", "line 2: 'spoon': no such instrument"),
         (b"name,what\na.wav,organ\n", "must name the columns"),
+        (b"name,what\n", "must name the columns"),
+        (b"", "must name the columns"),
         (b"\xff\xfe\x00", "cannot be read"),
         (None, "cannot be read"),
     ],
