@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--mix", type=Path, help="the mixture of one song; else a file called so, or the sum of the tracks"
     )
     parser.add_argument(
-        "-o", "--out", type=Path, help="folder, or for one song a .csv; in the folder of stems if not given"
+        "-o", "--out", type=Path, help="folder, or for one song a file, such as lead.csv; else the folder of stems"
     )
     parser.add_argument(
         "--csv", action="store_true", help="write a CSV (which is what is written if nothing is asked for)"

@@ -47,7 +47,7 @@ def plan(options: Namespace) -> tuple[list[Job], list[ValueError]]:
     """
     for name in ("mix", "out"):
         path = getattr(options, name)
-        if path is not None and len(options.stems) > 1 and (name == "mix" or path.suffix.lower() == ".csv"):
+        if path is not None and len(options.stems) > 1 and (name == "mix" or named_output(path)):
             raise StemsError.about(path, f"one --{name} cannot be that of {len(options.stems)} songs; do one at a time")
     sidecar = read_sidecar(options.instruments) if options.instruments else {}
     jobs, refused = [], []
@@ -73,9 +73,14 @@ def target(folder: Path, out: Path | None) -> Path:
     """Where the outputs of a folder go, without their suffixes, which are put after it."""
     if out is None:
         return folder / "lead"
-    if out.suffix.lower() == ".csv":
+    if named_output(out):
         return out.with_suffix("")
     return out / folder.resolve().name
+
+
+def named_output(out: Path) -> str | None:
+    """The output whose file this is, where it is no folder."""
+    return next((option for option, (suffix, _) in OUTPUTS.items() if suffix == out.suffix.lower()), None)
 
 
 def of_sidecar(stems: StemFolder, sidecar: Mapping[str, int]) -> dict[str, int]:
@@ -195,10 +200,10 @@ def write_frames(path: Path, lead: Lead, job: Job, model: str) -> None:
 
 
 def outputs(options: Namespace) -> list[tuple[str, Callable]]:
-    """Those that are asked for; the CSV if none is, or if the command names its file."""
-    chosen = [output for option, output in OUTPUTS.items() if getattr(options, option)]
-    named = options.out is not None and options.out.suffix.lower() == ".csv"
-    return chosen if chosen and (options.csv or not named) else [OUTPUTS["csv"], *chosen]
+    """Those that are asked for, and the one whose file the command names; the CSV if there is none."""
+    named = options.out and named_output(options.out)
+    chosen = [output for option, output in OUTPUTS.items() if getattr(options, option) or option == named]
+    return chosen or [OUTPUTS["csv"]]
 
 
 # Option -> what is put after the name of a song, and what writes that file.

@@ -91,6 +91,14 @@ def test_a_csv_can_be_named(song, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"song", "op. 1.csv", "op. 1.json"}
 
 
+def test_any_output_can_be_named_and_is_then_the_one(song, tmp_path):
+    folder = song()
+    for name in ("a.json", "b.txt", "c.png", "d.npy"):
+        assert detect(folder, "-o", tmp_path / name) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"song", "a.json", "b.txt", "c.png", "d.npy"}
+    assert json.loads((tmp_path / "a.json").read_text())["duration"] > 0
+
+
 def test_a_mixture_in_the_folder_is_recognised_and_told(song, model, capfd):
     folder = song()
     soundfile.write(folder / "The Song (full mix).wav", np.zeros(20 * RATE), RATE)
