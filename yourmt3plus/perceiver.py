@@ -39,15 +39,24 @@ class Attention(nn.Module):
         source_dim: of the source; None for attention of x to itself.
         dropout: of the weights.
         turn_keys: turn keys as well as queries to their places.
+        norm_source: of a source too.
     """
 
-    def __init__(self, dim: int, n_heads: int, source_dim: int | None, dropout: float, turn_keys: bool):
+    def __init__(
+        self,
+        dim: int,
+        n_heads: int,
+        source_dim: int | None,
+        dropout: float,
+        turn_keys: bool,
+        norm_source: bool = True,
+    ):
         super().__init__()
         self.n_heads = n_heads
         self.dropout = dropout
         self.turn_keys = turn_keys
         self.norm = nn.LayerNorm(dim)
-        self.source_norm = None if source_dim is None else nn.LayerNorm(source_dim)
+        self.source_norm = nn.LayerNorm(source_dim) if source_dim and norm_source else nn.Identity()
         self.query = nn.Linear(dim, dim)
         self.key_value = nn.Linear(source_dim or dim, 2 * dim)
         self.out = nn.Linear(dim, dim)
@@ -55,7 +64,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, source: Tensor | None = None, turn: Tensor | None = None) -> Tensor:
         """(row, place, dim), and a source (row, place, source_dim) -> (row, place, dim)."""
         x = self.norm(x)
-        source = x if source is None or self.source_norm is None else self.source_norm(source)
+        source = x if source is None else self.source_norm(source)
         q = rearrange(self.query(x), "row place (head dim) -> row head place dim", head=self.n_heads)
         k, v = rearrange(
             self.key_value(source), "row place (part head dim) -> part row head place dim", part=2, head=self.n_heads
@@ -155,6 +164,10 @@ class PerceiverTF(nn.Module):
         residual: add what the latents were to what they hear of the spectrum (as released with experts only).
         positions: "trainable" (as released without experts), "rope" or "released_rope".
         dropout: of the attentions.
+        norm_source: norms before attention to the spectrum (as released). They make the maps of a silent frame as loud
+            as those of a full one; the convolutions have norms of their own.
+        harmonics: see `PreEncoder`.
+        bins_per_octave: see there.
     """
 
     along: Tensor | None  # (2, frame, pair); constants, in no checkpoint
@@ -179,6 +192,9 @@ class PerceiverTF(nn.Module):
         residual: bool = True,
         positions: str = "rope",
         dropout: float = 0.05,
+        norm_source: bool = True,
+        harmonics: Sequence[float] = (),
+        bins_per_octave: int = 36,
     ):
         super().__init__()
         if positions not in POSITIONS or attend_to not in ("channel", "bin"):
@@ -188,7 +204,7 @@ class PerceiverTF(nn.Module):
             )
         self.n_latents = n_latents
         self.dim = dim
-        self.pre_encoder = PreEncoder(n_bins, channels, pools)
+        self.pre_encoder = PreEncoder(n_bins, channels, pools, harmonics, bins_per_octave)
         self.attend_to = attend_to
         source_dim = self.pre_encoder.n_bins if attend_to == "channel" else self.pre_encoder.n_channels
         self.latents = nn.Parameter(torch.randn(n_latents, dim))
@@ -207,7 +223,7 @@ class PerceiverTF(nn.Module):
 
         self.blocks = nn.ModuleList(
             Block(
-                Attention(dim, n_heads, source_dim, dropout, turn_keys),
+                Attention(dim, n_heads, source_dim, dropout, turn_keys, norm_source),
                 residual,
                 layers(n_latent_layers),
                 layers(n_temporal_layers),

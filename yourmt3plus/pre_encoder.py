@@ -6,6 +6,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.frontends import HarmonicStack
+
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut, then the average of neighbouring bins.
@@ -43,18 +45,29 @@ class PreEncoder(nn.Module):
         n_bins: of the picture.
         channels: of each block.
         pools: how many bins each block makes one of.
+        harmonics: frequency ratios: for each the first block sees the picture moved so that a partial lies on its
+            fundamental, and tells notes of all pitches alike. For `front_ends.ConstantQ`; none as released.
+        bins_per_octave: of the picture; for harmonics.
     """
 
-    def __init__(self, n_bins: int, channels: Sequence[int] = (128, 128, 128), pools: Sequence[int] = (2, 2, 2)):
+    def __init__(
+        self,
+        n_bins: int,
+        channels: Sequence[int] = (128, 128, 128),
+        pools: Sequence[int] = (2, 2, 2),
+        harmonics: Sequence[float] = (),
+        bins_per_octave: int = 36,
+    ):
         super().__init__()
+        self.stack = HarmonicStack(tuple(harmonics), bins_per_octave, n_bins) if harmonics else None
         self.n_channels = channels[-1]
         self.n_bins = n_bins
         for pool in pools:
             self.n_bins //= pool
         if self.n_bins == 0 or len(channels) != len(pools):
             raise ValueError(f"pools {tuple(pools)} must be one for each of {len(channels)} blocks, and leave bins")
-        sizes = zip([1, *channels], channels, pools, strict=False)
+        sizes = zip([len(harmonics) or 1, *channels], channels, pools, strict=False)
         self.blocks = nn.Sequential(*(ResidualBlock(*size) for size in sizes))
 
     def forward(self, picture: Float[Tensor, " batch frame bin"]) -> Float[Tensor, " batch channel frame pooled_bin"]:
-        return self.blocks(picture[:, None])
+        return self.blocks(picture[:, None] if self.stack is None else self.stack(picture.mT).mT)
