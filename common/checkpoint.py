@@ -149,8 +149,12 @@ def read_training(path: str | Path) -> Training:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         config = checkpoint["hyper_parameters"]["net"]
         state = checkpoint["state_dict"]
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: not a training checkpoint ({error}); give the .ckpt of a run") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); give the .ckpt of a run") from error
+    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
+        # Torch's own text has many lines, and recommends to load what is not safe.
+        problem = "no plain tensors" if isinstance(error, pickle.UnpicklingError) else str(error).partition("\n")[0]
+        raise CheckpointError(f"{path}: not a training checkpoint ({problem}); give the .ckpt of a run") from error
     tensors = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}
     return Training(config["class_path"].rpartition(".")[2], config.get("init_args", {}), tensors, checkpoint)
 

@@ -170,8 +170,9 @@ def test_export_refuses_what_is_no_training_checkpoint_of_the_network(net, path,
         *(tmp_path / n for n in ("no config", "malicious", "list", "other width")),
     ]
     for broken in files:
-        with pytest.raises(CheckpointError, match=broken.name):
+        with pytest.raises(CheckpointError, match=broken.name) as refused:
             export_checkpoint(broken, Net, tmp_path / "out.safetensors")
+        assert "weights_only" not in str(refused.value)
     torch.save(training_checkpoint(net), tmp_path / "last.ckpt")
     with pytest.raises(CheckpointError, match="not a Other"):
         export_checkpoint(tmp_path / "last.ckpt", Other, tmp_path / "out.safetensors")
