@@ -41,7 +41,13 @@ STYLE: dict[Any, Any] = {
 
 
 @rc_context(STYLE)
-def piano_roll(notes: Notes, reference: Notes | None = None, seconds: float | None = None, title: str = "") -> Figure:
+def piano_roll(
+    notes: Notes,
+    reference: Notes | None = None,
+    seconds: float | None = None,
+    title: str = "",
+    instruments: Mapping[int, str] | None = None,
+) -> Figure:
     """Notes over time, drums left out.
 
     With a reference, what was found (onset within 50 ms), what was missed and what was not there stand apart; behind a
@@ -53,6 +59,8 @@ def piano_roll(notes: Notes, reference: Notes | None = None, seconds: float | No
         reference: the truth.
         seconds: where the time axis ends; by default with the last note.
         title: in one line above.
+        instruments: program -> name. Each has a colour, the same in all pictures that are given the same ones; other
+            programs are left out. It takes the place of tracks and confidence.
     """
     notes = notes.tuned()
     truth = Notes.empty() if reference is None else reference.tuned()
@@ -61,6 +69,8 @@ def piano_roll(notes: Notes, reference: Notes | None = None, seconds: float | No
     )
     if reference is not None:
         _draw_comparison(figure, axes, notes, truth)
+    elif instruments is not None:
+        _draw_groups(figure, axes, notes, [(name, notes.program == program) for program, name in instruments.items()])
     elif len(np.unique(notes.track)) > 1:
         _draw_tracks(figure, axes, notes)
     else:
@@ -273,11 +283,22 @@ def _draw_comparison(figure: Figure, axes: Axes, notes: Notes, truth: Notes) -> 
 def _draw_tracks(figure: Figure, axes: Axes, notes: Notes) -> None:
     tracks = np.unique(notes.track)
     named = len(np.unique(notes.program)) > 1  # else nobody knows what they are, only that they differ
-    for track, colour in zip(tracks, _colours(len(tracks)), strict=True):
-        drawn = notes[notes.track == track]
-        label = f"{track + 1} {PROGRAM_NAMES[drawn.program[0]]}" if named else f"instrument {track + 1}"
-        _bars(axes, drawn.onset, drawn.offset, drawn.pitch, 0.8, label=label, facecolor=colour)
-    _legend(figure)
+    groups = []
+    for track in tracks:
+        members = notes.track == track
+        name = f"{track + 1} {PROGRAM_NAMES[notes.program[members][0]]}" if named else f"instrument {track + 1}"
+        groups.append((name, members))
+    _draw_groups(figure, axes, notes, groups)
+
+
+def _draw_groups(figure: Figure, axes: Axes, notes: Notes, groups: Sequence[tuple[str, np.ndarray]]) -> None:
+    """Each group, a name and (note,) bool, in its colour; one without a note has a colour, too, but is not named."""
+    for (name, members), colour in zip(groups, _colours(len(groups)), strict=True):
+        drawn = notes[members]
+        if len(drawn):
+            _bars(axes, drawn.onset, drawn.offset, drawn.pitch, 0.8, label=name, facecolor=colour)
+    if len(notes):
+        _legend(figure)
 
 
 def _colours(count: int) -> np.ndarray:

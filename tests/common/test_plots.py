@@ -85,6 +85,21 @@ def test_tracks_have_colours_and_names():
     assert [len(box) for box in bars(figure).values()] == [2, 1]
 
 
+def test_an_instrument_has_one_colour_in_all_pictures():
+    """Also where another one, or all but one, has nothing to play."""
+    names = {0: "Piano", 32: "Bass", 100: "Singing"}
+    played = Notes.build([0, 1, 2, 2], [1, 2, 3, 3], [60, 61, 40, 36], program=[0, 32, 100, 0], is_drum=[0, 0, 0, 1])
+    truth, found = (piano_roll(notes, instruments=names) for notes in (played, played[[1]].replace(track=3)))
+    assert {name: len(box) for name, box in bars(truth).items()} == {"Piano": 1, "Bass": 1, "Singing": 1}
+    assert list(bars(found)) == ["Bass"]
+    colours = [
+        {text.get_text(): to_hex(patch.get_facecolor()) for text, patch in zip(*legend(figure), strict=True)}
+        for figure in (truth, found)
+    ]
+    assert len(set(colours[0].values())) == 3
+    assert colours[1] == {"Bass": colours[0]["Bass"]}
+
+
 def test_one_track_is_coloured_by_confidence():
     notes = Notes.build([0, 1, 2], [1, 2, 3], [60, 61, 62], confidence=[0.25, 0.5, 1.0])
     figure = piano_roll(notes)
