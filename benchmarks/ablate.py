@@ -1,4 +1,4 @@
-"""`make ablate-amt`, `-timbre`, `-lead`: every row of a grid with several seeds, trained, scored, and put in a table.
+"""`make ablate-amt`, `-timbre`, `-lead`, `-yourmt3`: rows of a grid with several seeds, trained, scored, in a table.
 
     python -m benchmarks.ablate amt --only paper no_log --seeds 0 1 2 --steps 400 --data.num_workers=4
 
@@ -31,7 +31,12 @@ from common.evaluation.bootstrap import bootstrap_interval
 from common.storage import replacing
 
 HERE = Path(__file__).parent
-GRIDS = {"amt": "transcription", "timbre": "separation", "lead": "classification"}  # and their part of paper.yaml
+GRIDS = {  # and their part of paper.yaml
+    "amt": "transcription",
+    "timbre": "separation",
+    "lead": "classification",
+    "yourmt3": "multi-instrument transcription",
+}
 RECORD = "ablation.json"  # in the folder of a run: its settings, and when it is done its scores
 NEUTRAL = {"data.num_workers"}  # a setting that changes no result
 VERSIONS = ("torch", "lightning", "numpy")

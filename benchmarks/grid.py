@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-STEPS, INTERVAL, CORPUS = "trainer.max_steps", "trainer.val_check_interval", "data.corpus"
+STEPS, INTERVAL = "trainer.max_steps", "trainer.val_check_interval"
+CORPUS, CORPORA = "data.corpus", "data.corpora"  # one, or several with the weight of each: a grid has one of the two
 
 
 class GridError(ValueError):
@@ -59,7 +60,7 @@ class Grid:
             seeds = tuple(parameters.pop("seed_everything")["values"])
             settings = {name: parameter["value"] for name, parameter in parameters.items()}
             grid = cls(path.stem, sweep["program"], verb, tuple(options), configs, seeds, settings)
-            for name in (STEPS, INTERVAL, CORPUS):
+            for name in (STEPS, INTERVAL, CORPORA if CORPORA in settings else CORPUS):
                 settings[name]
         except (OSError, yaml.YAMLError, LookupError, ValueError, TypeError) as error:
             raise GridError(
@@ -88,14 +89,19 @@ class Grid:
             # Without a validation there would be no best checkpoint.
             changed |= {STEPS: steps, INTERVAL: min(changed[INTERVAL], steps)}
         if corpus is not None:
-            changed[CORPUS] = corpus
+            changed |= {CORPORA: {corpus: 1.0}} if CORPORA in changed else {CORPUS: corpus}
         configs = {row: config for row, config in self.configs.items() if not only or row in only}
         return replace(self, configs=configs, seeds=tuple(seeds or self.seeds), settings=changed)
 
     @property
+    def corpora(self) -> list[str]:
+        """What is trained and tested on."""
+        return [*self.settings[CORPORA]] if CORPORA in self.settings else [self.settings[CORPUS]]
+
+    @property
     def budget(self) -> str:
         """Name of the folder that keeps runs of another budget apart."""
-        return f"{self.settings[CORPUS]}-{self.settings[STEPS]}"
+        return f"{'+'.join(self.corpora)}-{self.settings[STEPS]}"
 
     def runs(self) -> list[Run]:
         """One seed of every row after the other: stopped halfway, every row has been seen."""

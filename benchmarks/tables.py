@@ -28,8 +28,16 @@ LEAD_SCORES = {
     "clip_track_f1": "track F1 per clip",
     "clip_instrument_f1": "instrument F1 per clip",
 }
+MULTI_SCORES = {
+    "onset_f1": "onset F",
+    "onset_offset_f1": "with offsets",
+    "multi_f1_ymt3": "multi-F (YourMT3+)",
+    "multi_f1_mt3": "multi-F (MT3)",
+    "drum_f1": "drum F",
+}
 PAPER_SETS = ("BACH10 tutti", "URMP tutti", "BACH10 2-mix", "BACH10 3-mix")  # of all that paper.yaml has
 LEAD_SETS = ("MJN test", "MedleyDB test")
+MULTI_SETS = ("Slakh2100",)
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,21 @@ def lead_ablation(record: dict) -> str:
     return f"{text}\n\n{rows_of_grid(record, LEAD_SCORES, LEAD_SETS)}"
 
 
+def multi_ablation(record: dict) -> str:
+    """The same for transcription of all instruments, on several corpora at once."""
+    settings = record["results"]["settings"]
+    corpora = ", ".join(f"`{name}` {weight:g}" for name, weight in settings["data.corpora"].items())
+    text = (
+        f"Percent on test excerpts of {settings['data.test_seconds']:g} s, mean ± standard deviation over seeds, after "
+        f"{settings['trainer.max_steps']} steps of {settings['data.batch_size']} segments of 2 s of the corpora "
+        f"{corpora}; the best checkpoint is that of validation. All rows have the small network. The paper's "
+        "numbers (onset F / with offsets / multi-F) are of Slakh2100 and of networks of 46 and 47 million "
+        "parameters that heard 25 million segments: compare the differences between rows, not the numbers. "
+        f"{where_and_when(record)}."
+    )
+    return f"{text}\n\n{rows_of_grid(record, MULTI_SCORES, MULTI_SETS)}"
+
+
 def where_and_when(record: dict) -> str:
     """Devices and days of the runs behind a grid's table."""
     runs = record["results"]["runs"]
@@ -144,6 +167,7 @@ TABLES = [
     Table("ablation", "lightweight_amt/README.md", "ablate-amt", ablation, "make ablate-amt"),
     Table("timbre-ablation", "lightweight_amt/README.md", "ablate-timbre", ablation, "make ablate-timbre"),
     Table("lead-ablation", "lead_detection/README.md", "ablate-lead", lead_ablation, "make ablate-lead"),
+    Table("yourmt3-ablation", "yourmt3plus/README.md", "ablate-yourmt3", multi_ablation, "make ablate-yourmt3"),
 ]
 
 

@@ -13,6 +13,7 @@ from benchmarks.grid import Grid
 from lead_detection.__main__ import main as lead_detection_main
 from lightweight_amt.__main__ import main as lightweight_amt_main
 from tests.common.toy.training import CONTEXT
+from yourmt3plus.__main__ import main as yourmt3plus_main
 
 KILL = ["--trainer.callbacks+=tests.common.toy.training.Kill", "--trainer.callbacks.batch=1"]
 PAPER = "lightweight_amt/configs/paper.yaml"
@@ -157,6 +158,43 @@ def test_rows_on_leads_are_trained_and_scored_song_by_song(home, monkeypatch, ca
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" | ")[0] for line in lines if line.startswith("| `")] == [f"| `{row}`" for row in rows]
     assert "| `base` |" in (home / "lead_detection" / "README.md").read_text()
+
+
+def test_rows_on_all_instruments_are_trained_and_scored(home, monkeypatch, capsys):
+    """T5's encoder with one row for everything, and thirteen rows, through the real command line."""
+    monkeypatch.setenv("TUTTI_DATA", str(home / "data"))
+
+    def execute(words: list[str], root: Path) -> int:
+        monkeypatch.setenv("TUTTI_RUNS", str(root))
+        yourmt3plus_main(words[2:])
+        return 0
+
+    monkeypatch.setattr(ablate, "execute", execute)
+    small = {
+        "data.batch_size": 2,
+        "data.validation_size": 1,
+        "data.validation_seconds": 2.0,
+        "data.test_seconds": 2.0,
+        "data.max_tokens": 16,
+        "data.num_workers": 0,
+        "model.net.init_args.decoder.init_args.n_layers": 1,
+        "trainer.accelerator": "cpu",
+        "trainer.precision": "32-true",
+        "trainer.num_sanity_val_steps": 0,
+        "trainer.enable_progress_bar": "false",
+    }
+    rows = ["t5_single", "hidden_drums_as_silence"]
+    words = ["--corpus=tiny", "--steps=2", "--seeds", "0", "--only", *rows]
+    assert ablate.main(["yourmt3", *words, *(f"--{name}={value}" for name, value in small.items())]) == 0
+    assert (home / "runs" / "ablate-yourmt3" / "tiny-2" / "yourmt3plus" / "t5_single-seed0" / "best.ckpt").exists()
+    table = json.loads((home / "ablate-yourmt3.json").read_text())["results"]["table"]
+    assert list(table) == rows
+    for row in table.values():
+        assert row["scores"].keys() >= tables.MULTI_SCORES.keys()
+    assert table["t5_single"]["paper"]["scores"]["Slakh2100"] == [77.75, 60.83, None]
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| `t5_single`"))
+    assert line.endswith(" | 1 | 77.8 / 60.8 / - (released) |")
+    assert line in (home / "yourmt3plus" / "README.md").read_text()
 
 
 def command(words: list[str], environment: dict[str, str], output: Path) -> None:

@@ -89,6 +89,34 @@ def test_every_row_of_the_lead_is_in_its_grid_once():
     assert {Path(config) for config in grid.configs.values()} == files - elsewhere
 
 
+def test_every_row_on_all_instruments_is_in_its_grid_and_masking_is_all_that_two_differ_in(capsys):
+    grid = Grid.read(SWEEPS / "ablate-yourmt3.yaml")
+    folder = Path("yourmt3plus/configs")
+    assert {Path(config) for config in grid.configs.values()} == {
+        *folder.glob("ablation/*.yaml"),
+        folder / "small.yaml",
+    }
+    first = {run.row: run for run in grid.runs()[: len(grid.configs)]}
+    told, silent = (
+        resolved(capsys, *grid.training(first[row])[2:], package=grid.package)
+        for row in ("hidden_drums", "hidden_drums_as_silence")
+    )
+    assert told["data"]["hidden"] == {"channels": ["Drums"], "share": 0.5}
+    assert silent["data"].pop("masking") is False
+    assert told["data"].pop("masking") is True
+    assert told == silent
+
+
+def test_a_grid_of_several_corpora_is_narrowed_to_one():
+    grid = Grid.read(SWEEPS / "ablate-yourmt3.yaml")
+    assert grid.corpora == ["small", "band", "tiny"]
+    assert grid.budget == "small+band+tiny-1500"
+    chosen = grid.select(corpus="tiny", steps=20)
+    assert chosen.settings["data.corpora"] == {"tiny": 1.0}
+    assert chosen.budget == "tiny-20"
+    assert "--data.corpora={'tiny': 1.0}" in chosen.training(chosen.runs()[0])
+
+
 def test_a_grid_is_narrowed_by_what_the_user_says():
     grid = Grid.read(SWEEPS / "ablate-amt.yaml")
     chosen = grid.select(["no_log", "paper"], [7], steps=40, corpus="tiny", settings={"data.num_workers": 4})

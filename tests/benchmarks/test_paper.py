@@ -12,7 +12,7 @@ from lightweight_amt.protocol import PAPER
 from lightweight_amt.timbre import PaperTimbreEncoder
 
 PAPERS = yaml.safe_load(Path("benchmarks/paper.yaml").read_text())
-DATA, LEAD = PAPERS["lightweight_amt"], PAPERS["lead_detection"]
+DATA, LEAD, MULTI = PAPERS["lightweight_amt"], PAPERS["lead_detection"], PAPERS["yourmt3plus"]
 CONFIGS = Path("lightweight_amt/configs")
 SHEETS = [sheet for part in ("transcription", "separation") for sheet in DATA[part].values()]
 
@@ -116,3 +116,36 @@ def test_what_a_config_on_leads_quotes_is_what_stands_here(path):
     known = [value for scores in sheets for key, values in scores.items() if key.endswith("test") for value in values]
     assert quoted == ([value for value in known if value is not None] if quoted else [])
     assert quoted or not sheets or path.stem == "base"
+
+
+MULTI_SHEETS = MULTI["multi-instrument transcription"]
+MULTI_CONFIGS = Path("yourmt3plus/configs")
+AS_ABLATED = {
+    "ymt3": "t5_single",
+    "yptf_moe_multi": "moe",
+}  # config of the whole network: row of the same system in small
+
+
+def test_every_number_on_all_instruments_is_a_percentage_of_a_row_of_the_grid():
+    rows = Grid.read(Path("benchmarks/sweeps/ablate-yourmt3.yaml")).configs
+    for sheet in MULTI_SHEETS.values():
+        assert sheet["source"]
+        assert sheet["rows"].keys() <= rows.keys()
+        for row in sheet["rows"].values():
+            triples = [values for name, values in row.items() if name != "name"]
+            assert row["name"]
+            assert all(len(values) == 3 for values in triples)
+            assert all(value is None or 1 < value < 100 for values in triples for value in values)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(MULTI_CONFIGS.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_what_a_config_on_all_instruments_quotes_is_what_stands_here(path):
+    row = AS_ABLATED.get(path.stem, path.stem)
+    known = {value for sheet in MULTI_SHEETS.values() for value in sheet["rows"].get(row, {}).get("Slakh2100", ())}
+    known.add(MULTI["facts"]["drum_f1"].get(path.stem, {}).get("value"))
+    comment = path.read_text().split("\nmodel:")[0].split("\ndata:")[0]
+    quoted = {float(number) for number in re.findall(r"\b\d\d\.\d\d\b", comment)}
+    assert quoted <= known
+    assert quoted or row not in {name for sheet in MULTI_SHEETS.values() for name in sheet["rows"]}

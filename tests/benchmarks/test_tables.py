@@ -107,6 +107,38 @@ def test_a_table_of_the_lead_by_hand():
     ]
 
 
+def test_a_table_of_all_instruments_by_hand():
+    multi = {
+        "settings": {
+            "data.corpora": {"small": 0.5, "band": 0.5},
+            "trainer.max_steps": 400,
+            "data.batch_size": 8,
+            "data.test_seconds": 20.0,
+        },
+        "table": {
+            "moe": {
+                "what": "Experts.",
+                "seeds": [0, 1],
+                "scores": {
+                    "onset_f1": {"mean": 0.5, "deviation": 0.01},
+                    "multi_f1_ymt3": {"mean": 0.25, "deviation": 0.0},
+                    "token_accuracy": {"mean": 0.9, "deviation": 0.0},
+                },
+                "paper": {"training": "paper", "scores": {"Slakh2100": [84.56, None, 74.84], "URMP": [1.0, 2.0, 3.0]}},
+            },
+        },
+        "runs": RECORD["results"]["runs"],
+    }
+    text, table = tables.multi_ablation({"results": multi}).split("\n\n")
+    assert "400 steps of 8 segments" in text
+    assert "the corpora `small` 0.5, `band` 0.5;" in text
+    assert table.splitlines() == [
+        "| row | what it is | onset F | multi-F (YourMT3+) | seeds | paper: Slakh2100 |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| `moe` | Experts. | 50.0 ± 1.0 | 25.0 ± 0.0 | 2 | 84.6 / - / 74.8 (paper) |",
+    ]
+
+
 def test_a_table_takes_the_place_of_the_one_before(readme):
     write_all()
     assert readme.read_text() == "before\n<!-- x:begin -->\nNot measured yet: `make x`.\n<!-- x:end -->\nafter\n"
