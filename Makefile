@@ -99,7 +99,7 @@ baseline-lead: setup  ## ANNOTATIONS=clone MEDLEYDB=clone: what simple rules rea
 
 prepare-lead: setup  ## MEDLEYDB=audio ANNOTATIONS=clone METADATA=clone OUT=cache: decode once to 24 kHz
 	@$(PY) -m lead_detection prepare --medleydb "$(MEDLEYDB)" --annotations "$(ANNOTATIONS)" \
-		--metadata "$(METADATA)" --out "$(OUT)" $(ARGS)
+		--metadata "$(METADATA)" $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 bench-lead: setup  ## lead detection: ragged batches against padded ones, speed and memory of training and detection
 	@$(PY) -m benchmarks.speed.lead $(ARGS)
