@@ -7,6 +7,7 @@ from common.notes import Notes
 from tests.yourmt3plus.rigged import HOP, RATE, SMALL, random_network, weights
 from tests.yourmt3plus.slow import random_piece
 from yourmt3plus.generate import Rows, fast
+from yourmt3plus.graphs import GraphPool
 from yourmt3plus.inference import Model, Transcription, listen, load, segments, transcribe
 from yourmt3plus.programs import MULTI
 from yourmt3plus.tokenizer import EOS, PAD, TIE, encode_piece, token
@@ -222,6 +223,12 @@ def test_the_gate_spares_rows(monkeypatch):
     assert (tokens[silent][:, :3] == [TIE, EOS, PAD]).all()
     everything = model.write(memory, np.ones_like(silent))
     assert np.array_equal(everything[~silent], tokens[~silent])
+
+
+def test_the_slots_of_a_gpu_write_the_same(model, monkeypatch):
+    notes = transcribe(noise(4.0), RATE, model=model)
+    monkeypatch.setattr(model, "steps", GraphPool(model.decoder, model.max_tokens).load)
+    assert transcribe(noise(4.0), RATE, model=model) == notes
 
 
 def test_progress_is_told_in_seconds(model):
