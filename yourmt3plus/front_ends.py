@@ -17,7 +17,8 @@ from common.frames import FrameGrid
 from common.frontends import CQT, LogMel, LogSpectrogram
 
 SCALES = ("limited", "level", "segment")
-TINY = 1e-12  # far below what is told from silence; the logarithm needs a number
+# Far below what is told from silence; the logarithm needs a number. A sine has much smaller energies in a CQT.
+TINY, TINY_CQT = 1e-12, 1e-24
 RELEASED_OFFSET, RELEASED_MARGIN = math.log(1e-5), 0.008
 
 
@@ -161,7 +162,7 @@ class LogCQT(nn.Module):
         self.grid = cqt.grid
 
     def forward(self, audio: Float[Tensor, " batch time"]) -> Float[Tensor, " batch bin frame"]:
-        return self.cqt(audio).clamp(min=TINY).log()
+        return self.cqt(audio).clamp(min=TINY_CQT).log()
 
 
 class ConstantQ(FrontEnd):

@@ -7,10 +7,10 @@ import pytest
 import torch
 import torchaudio
 
-from yourmt3plus.front_ends import SCALES, FrontEnd, Mel, Spectrum
+from yourmt3plus.front_ends import SCALES, ConstantQ, FrontEnd, Mel, Spectrum
 
 N_SAMPLES = 32_767
-SHAPES = {Spectrum: (110, 1024), Mel: (256, 512)}
+SHAPES = {Spectrum: (110, 1024), Mel: (256, 512), ConstantQ: (86, 252)}
 
 
 def music(level: float = 0.3) -> torch.Tensor:
@@ -24,13 +24,13 @@ def music(level: float = 0.3) -> torch.Tensor:
     return torch.from_numpy(level * sound / np.abs(sound).max()).float()[None]
 
 
-def both(**options) -> list[FrontEnd]:
-    return [Spectrum(**options), Mel(**options)]
+def every(**options) -> list[FrontEnd]:
+    return [kind(**options) for kind in SHAPES]
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_shapes_range_and_silence(scale):
-    for front_end in both(scale=scale):
+    for front_end in every(scale=scale):
         picture = front_end(torch.cat([music(), torch.zeros(1, N_SAMPLES)]))
         assert picture.shape == (2, *SHAPES[type(front_end)])
         assert (front_end.n_frames(N_SAMPLES), front_end.n_bins) == SHAPES[type(front_end)]
@@ -41,7 +41,7 @@ def test_shapes_range_and_silence(scale):
 
 
 def test_music_ten_times_quieter_looks_alike():
-    for front_end in both():
+    for front_end in every():
         assert (front_end(music()) - front_end(0.1 * music())).abs().max() < 0.05
 
 
@@ -54,7 +54,7 @@ def test_noise_far_below_music_stays_dark_but_for_the_released_scale():
 
 def test_levels_are_kept_below_the_floor_and_by_the_level_scale():
     """80 dB are 1: 20 dB less are a quarter less where nothing is cut."""
-    for front_end in [*both(scale="level"), *both(floor_db=0.0)]:
+    for front_end in [*every(scale="level"), *every(floor_db=0.0)]:
         loud, quiet = front_end(music()), front_end(0.1 * music())
         bright = quiet > 0
         torch.testing.assert_close((loud - quiet)[bright], torch.full_like(loud, 0.25)[bright], rtol=0, atol=1e-4)
@@ -71,7 +71,7 @@ def test_a_sine_of_full_scale_is_one():
 @pytest.mark.parametrize("scale", SCALES)
 def test_a_segment_does_not_depend_on_the_others(scale):
     batch = torch.cat([0.1 ** (i / 3) * music().roll(1000 * i, dims=1) for i in range(8)])
-    for front_end in both(scale=scale):
+    for front_end in every(scale=scale):
         torch.testing.assert_close(front_end(batch[3:4])[0], front_end(batch)[3], rtol=0, atol=2e-6)
 
 
@@ -95,3 +95,11 @@ def test_wrong_arguments_say_what_to_do():
         Spectrum(scale="loud")
     with pytest.raises(ValueError, match="more than 1024 samples"):
         Spectrum()(torch.zeros(1, 1000))
+
+
+def test_semitones_are_three_bins_apart_and_centred_from_the_lowest_note_of_a_bass():
+    time = torch.arange(N_SAMPLES) / 16_000
+    for pitch in (28, 45, 60, 111):
+        tone = torch.sin(2 * math.pi * 440 * 2 ** ((pitch - 69) / 12) * time)
+        loudest = ConstantQ()(tone[None])[0, 20:60].mean(dim=0).argmax()
+        assert loudest == 3 * (pitch - 28) + 1

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from common import checkpoint
 from tests.yourmt3plus import toy_band
-from tests.yourmt3plus.networks import N_SAMPLES, tiny
+from tests.yourmt3plus.networks import DECODER, ENCODER, FRONT_END, N_SAMPLES, tiny
 from yourmt3plus.decode import Repairs, decode
 from yourmt3plus.decoder import Decoder
 from yourmt3plus.front_ends import Mel, Spectrum
@@ -20,7 +20,7 @@ from yourmt3plus.perceiver import PerceiverTF
 from yourmt3plus.programs import MULTI, SINGLE
 from yourmt3plus.rows import RowBatch, bucket
 from yourmt3plus.t5 import T5Encoder
-from yourmt3plus.tokenizer import PAD
+from yourmt3plus.tokenizer import PAD, SHIFT
 
 PLAIN = partial(PerceiverTF, n_experts=0, widening=1, residual=False, positions="trainable")
 PRESETS = {  # front-end, encoder, channels, and the study's millions: in all, pre-encoder and encoder, bridge
@@ -181,3 +181,23 @@ def test_learns_eight_segments_by_heart():
         assert repairs == Repairs()
         assert np.array_equal(np.sort(heard.pitch), np.sort(expected.pitch))
         assert np.allclose(np.sort(heard.onset), np.sort(expected.onset))
+
+
+def test_a_clock_lets_what_follows_a_shift_listen_there():
+    """Before it has learnt anything: silence in the memory, and shifts to all of its frames."""
+    torch.manual_seed(0)
+    net = YourMT3(FRONT_END(), ENCODER, DECODER(), 4, N_SAMPLES, clock=True)
+    assert net.clock is not None
+    assert net.clock.shape == (32, 64)
+    ticks = torch.tensor([0, 13, 51, 90])
+    layer = net.decoder.layers[0].memory
+    q = layer.query(layer.norm(net.decoder.embedding(SHIFT + ticks))).unflatten(-1, (-1, layer.head_dim))
+    keys, _ = layer.project(net.clock[None])
+    scores = torch.einsum("thd,hfd->tf", q, keys[0])
+    frames = ticks * 16_000 / 512 / 100
+    assert (scores.argmax(dim=1) - frames).abs().max() <= 1.5
+    silent = net.encode(torch.zeros(1, N_SAMPLES)).memory - net.bridge(
+        net.encoder(net.front_end(torch.zeros(1, N_SAMPLES))).latents
+    )
+    torch.testing.assert_close(silent[0, 2], net.clock, rtol=0, atol=1e-5)
+    assert not any("clock" in name for name in net.state_dict())

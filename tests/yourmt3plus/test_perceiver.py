@@ -122,3 +122,16 @@ def test_wrong_arguments_say_what_to_do():
 def test_experts_stand_where_feed_forward_parts_would():
     assert isinstance(net().blocks[0].latent[0].feed_forward, MixtureOfExperts)
     assert not any(isinstance(part, MixtureOfExperts) for part in net(n_experts=0).modules())
+
+
+def test_without_norms_of_the_source_a_louder_spectrum_is_louder():
+    torch.manual_seed(0)
+    latents, source = torch.randn(2, 3, 16), torch.randn(2, 5, 24)
+    kept, levelled = (Attention(16, 4, 24, 0.0, False, norm_source=norm) for norm in (False, True))
+    truth = F.linear(F.layer_norm(latents, (16,)), kept.query.weight, kept.query.bias)
+    keys, values = F.linear(source, kept.key_value.weight, kept.key_value.bias).chunk(2, dim=-1)
+    q, k, v = (x.unflatten(-1, (4, 4)).transpose(1, 2) for x in (truth, keys, values))
+    heard = ((q @ k.mT / 2).softmax(dim=-1) @ v).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(kept(latents, source), kept.out(heard), rtol=0, atol=1e-5)
+    torch.testing.assert_close(levelled(latents, 9 * source), levelled(latents, source), rtol=0, atol=1e-4)
+    assert not torch.allclose(kept(latents, 9 * source), kept(latents, source), atol=0.1)

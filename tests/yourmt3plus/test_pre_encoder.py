@@ -28,3 +28,23 @@ def test_wrong_arguments_say_what_to_do():
         PreEncoder(64, (4, 4), (2, 2, 2))
     with pytest.raises(ValueError, match="leave bins"):
         PreEncoder(4, (4, 4), (4, 2))
+
+
+def test_harmonics_let_notes_of_all_pitches_look_alike():
+    """Partials of two notes, 24 bins apart: the first block hears the same, as far apart."""
+    torch.manual_seed(0)
+    blocks = PreEncoder(144, (4,), (1,), harmonics=(1, 2, 3), bins_per_octave=36).eval()
+    picture = torch.zeros(2, 5, 144)
+    for row, fundamental in enumerate((20, 44)):
+        picture[row, :, [fundamental, fundamental + 36, fundamental + 57]] = 1.0
+    low, high = blocks(picture)
+    torch.testing.assert_close(low[..., 15:26], high[..., 39:50])
+    assert not torch.allclose(low[..., 20], low[..., 56])  # its octave is no fundamental
+
+
+def test_a_partial_is_seen_on_its_fundamental():
+    blocks = PreEncoder(144, (4,), (1,), harmonics=(1, 3), bins_per_octave=36)
+    assert blocks.stack is not None
+    picture = torch.zeros(1, 5, 144)
+    picture[0, :, 20 + 57] = 1.0
+    assert blocks.stack(picture.mT)[0, 1, 20].all()
