@@ -107,6 +107,17 @@ def test_every_row_on_all_instruments_is_in_its_grid_and_masking_is_all_that_two
     assert told == silent
 
 
+def test_rows_that_name_weights_of_losses_change_one_of_them():
+    """A file has to repeat them all, and those of small.yaml may change."""
+    folder = Path("yourmt3plus/configs")
+    small, *rows = (
+        yaml.safe_load(path.read_text())["model"]["loss_weights"].items()
+        for path in [folder / "small.yaml", *sorted(folder.glob("ablation/*.yaml"))]
+        if "loss_weights" in path.read_text()
+    )
+    assert [[name for name, _ in row - small] for row in rows] == [["balance"], ["balance"], ["event"]]
+
+
 def test_a_grid_of_several_corpora_is_narrowed_to_one():
     grid = Grid.read(SWEEPS / "ablate-yourmt3.yaml")
     assert grid.corpora == ["small", "band", "tiny"]
