@@ -22,7 +22,7 @@ from yourmt3plus.sources import WRITABLE
 from yourmt3plus.validation import scores
 
 RATE = 44_100
-CLASS_NAMES = {members[0]: name for name, members in MT3_CLASSES.items()}
+CLASS_NAMES: dict[int, str] = {members[0]: name for name, members in MT3_CLASSES.items()}
 
 
 def section(folder: Path, seed: int, seconds: float, model: inference.Model | None = None) -> page.Section:
@@ -43,7 +43,9 @@ def section(folder: Path, seed: int, seconds: float, model: inference.Model | No
     start = time.monotonic()
     estimate = inference.transcribe(mixture, RATE, model=model)
     took = time.monotonic() - start
-    card = page.card(
+    played_picture, heard_picture = pictures(truth, estimate, seconds)
+    piece, copy, midi = sounds(mixture, estimate, seconds, folder)
+    played = page.card(
         "A band, written by our composer",
         page.paragraph(
             f"{', '.join(part.name for part in score.parts)}. {seconds:.0f} seconds, which no training has heard. The "
@@ -52,10 +54,11 @@ def section(folder: Path, seed: int, seconds: float, model: inference.Model | No
             "but they are in the scores and in the sound."
         ),
         score_table(truth, estimate, took),
-        *pictures(truth, estimate, seconds),
-        *sounds(mixture, estimate, seconds, folder),
+        played_picture,
+        piece,
     )
-    return page.Section("yourmt3plus: a recording becomes the parts of a score", card)
+    copied = page.card("What was heard of it", heard_picture, copy, midi)
+    return page.Section("yourmt3plus: a recording becomes the parts of a score", f"{played}\n{copied}")
 
 
 def of_classes(notes: Notes) -> Notes:
@@ -81,9 +84,9 @@ def score_table(truth: Notes, estimate: Notes, took: float) -> str:
 
 
 def pictures(truth: Notes, estimate: Notes, seconds: float) -> list[str]:
-    """Piano rolls of what was played and of what was heard."""
-    programs = np.unique(np.concatenate([notes.tuned().program for notes in (truth, estimate)])).tolist()
-    names = {program: CLASS_NAMES.get(program, PROGRAM_NAMES[program]) for program in programs}
+    """Piano rolls of what was played and of what was heard, in the same colours."""
+    programs = np.unique(np.concatenate([notes.tuned().program for notes in (truth, estimate)]))
+    names = {program: CLASS_NAMES.get(program, PROGRAM_NAMES[program]) for program in map(int, programs)}
     return [
         page.picture(
             plots.piano_roll(notes, seconds=seconds, title=f"What was {what}", instruments=names),
@@ -93,8 +96,8 @@ def pictures(truth: Notes, estimate: Notes, seconds: float) -> list[str]:
     ]
 
 
-def sounds(mixture: np.ndarray, estimate: Notes, seconds: float, folder: Path) -> list[str]:
-    """Players of the piece and of what was heard, and its MIDI."""
+def sounds(mixture: np.ndarray, estimate: Notes, seconds: float, folder: Path) -> tuple[str, str, str]:
+    """Players of the piece and of what was heard, and MIDI of the latter."""
     played = Transcript(estimate, "", seconds, RATE, played_as=PLAYED_AS).played
     echo = np.zeros_like(mixture)
     for track in np.unique(played.track):
@@ -103,5 +106,8 @@ def sounds(mixture: np.ndarray, estimate: Notes, seconds: float, folder: Path) -
     for path, audio in ((piece, mixture), (copy, echo)):
         sound.write(path, 0.9 * audio / max(float(np.abs(audio).max()), 1e-3), RATE)
     write_midi(midi, played)
-    players = page.player("The piece", piece), page.player("What was heard, played by its instruments", copy)
-    return [page.side_by_side(*players), page.download("MIDI with a track for each instrument", midi)]
+    return (
+        page.player("The piece", piece),
+        page.player("What was heard, played by its instruments", copy),
+        page.download("MIDI with a track for each instrument", midi),
+    )
