@@ -136,7 +136,7 @@ bench-diffusion: setup  ## what stopping at a layer and taking all layers at onc
 prepare-yourmt3: setup  ## decode the public data sets that training reads, see docs/datasets.md; ARGS="--only slakh"
 	@$(PY) -m common.datasets yourmt3plus/configs/data/all_cross.yaml $(ARGS)
 
-ablate-yourmt3: setup  ## encoders, decoders, masks, mixing, pitch shift ... on the embedded corpora with 3 seeds; Ctrl-C and again: it goes on
+ablate-yourmt3: setup  ## encoders, rows, masks, mixing, pitch shift ... with 3 seeds; Ctrl-C and again: it goes on
 	@$(PY) -m benchmarks.ablate yourmt3 $(ARGS)
 
 bench-segments: setup  ## training segments of yourmt3plus that a core makes in a second
