@@ -60,7 +60,7 @@ def test_the_record_has_all_ratios_and_their_goals(tiny, monkeypatch, capsys):
     record = json.loads((tiny / "decoding.json").read_text())
     assert [row["at_least"] for row in record["goals"]] == [1.5, 1.15, 3.0, 3.0]
     assert {name: row["rows"] for name, row in record["results"].items()} == {
-        "1 rows": 1,
+        "1 row": 1,
         "13 rows": 13,
         "compaction": 26,
         "whole path": 39,
