@@ -1,7 +1,7 @@
 """Checkpoints that the paper's authors released -> ours: their names of tensors, and their variants of the networks.
 
 Their files are Lightning's. Beside the weights they hold constants, which we compute, and those with pitch shift 200 MB
-of its filters. Names are those of the authors' code, of which public copies exist (see the README).
+of its filters. Names are those of the authors' code, of which github.com/luck058/YourMT3 is a public copy.
 """
 
 import argparse
