@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def promises(scores: dict) -> list[dict]:
-    """A second pass brings notes back to their instruments and loses none."""
+    """A second pass, if there is one, brings notes back to their instruments and loses none."""
+    if "one_pass" not in scores:
+        return []
     model, once, twice = scores["model"], scores["one_pass"], scores["summary"]["all"]
     goals = []
     if once["leakage_ratio"]:

@@ -8,7 +8,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = transcription_parser("yourmt3plus", "small, or an exported .safetensors file", "small")
+    parser = transcription_parser("yourmt3plus", "maps, or an exported .safetensors file", "maps")
     parser.add_argument(
         "--instruments",
         metavar="NAMES",

@@ -4,32 +4,34 @@ One decoder writes all rows; a row listens to its own memory and to its own toke
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from yourmt3plus.positions import Positions
+from yourmt3plus.positions import Following, Positions
 from yourmt3plus.t5 import FeedForward, SelfAttention, attend, linear
-from yourmt3plus.tokenizer import N_TOKENS, PAD
+from yourmt3plus.tokenizer import MAX_TICKS, N_TOKENS, PAD, SHIFT
 
 
 @dataclass
 class Cache:
-    """What has been projected of tokens and memory; all (layer, row, head, place, head_dim).
+    """What has been projected of tokens and memory, (layer, row, head, place, head_dim), and what time it is.
 
     Attributes:
         keys: of the tokens so far, with room for more; written in place by `Decoder.step`.
         values: of the same.
         memory_keys: of the frames, projected once.
         memory_values: of the same.
+        now: (1, row) int64, ticks that each row has written last; written in place.
     """
 
     keys: Tensor
     values: Tensor
     memory_keys: Tensor
     memory_values: Tensor
+    now: Tensor
 
     @property
     def capacity(self) -> int:
@@ -51,15 +53,15 @@ class Cache:
             torch.cat([part, part.new_empty(*part.shape[:3], capacity - self.capacity, part.shape[4])], dim=3)
             for part in (self.keys, self.values)
         )
-        return Cache(keys, values, self.memory_keys, self.memory_values)
+        return replace(self, keys=keys, values=values)
 
     def copy_(self, other: "Cache") -> None:
         """Take over the rows and tokens of a cache that is not larger, in place."""
         for mine, theirs in zip(self._parts(), other._parts(), strict=True):
-            mine[:, : theirs.shape[1], :, : theirs.shape[3]].copy_(theirs)
+            mine[tuple(map(slice, theirs.shape))].copy_(theirs)
 
-    def _parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.keys, self.values, self.memory_keys, self.memory_values
+    def _parts(self) -> tuple[Tensor, ...]:
+        return self.keys, self.values, self.memory_keys, self.memory_values, self.now
 
 
 class CrossAttention(nn.Module):
@@ -80,9 +82,9 @@ class CrossAttention(nn.Module):
         k, v = self.key_value(memory).unflatten(-1, (2, -1, self.head_dim)).permute(2, 0, 3, 1, 4)
         return k, v
 
-    def forward(self, x: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def forward(self, x: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
         q = self.query(self.norm(x)).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-        return self.out(attend(q, k, v, dropout=self.dropout if self.training else 0.0))
+        return self.out(attend(q, k, v, bias, dropout=self.dropout if self.training else 0.0))
 
 
 class DecoderLayer(nn.Module):
@@ -95,14 +97,16 @@ class DecoderLayer(nn.Module):
         self.feed_forward = FeedForward(dim, ff_dim, dropout)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, memory: Tensor, turn: Tensor | None, bias: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, memory: Tensor, turn: Tensor | None, bias: Tensor | None, follow: Tensor | None
+    ) -> Tensor:
         """Whole rows at once: x (row, token, dim), memory (row, frame, dim)."""
         x = x + self.dropout(self.tokens(x, turn, bias, causal=True))
-        return self.listen(x, *self.memory.project(memory))
+        return self.listen(x, *self.memory.project(memory), follow)
 
-    def listen(self, x: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def listen(self, x: Tensor, k: Tensor, v: Tensor, follow: Tensor | None) -> Tensor:
         """What follows after tokens heard one another, with projected memory."""
-        x = x + self.dropout(self.memory(x, k, v))
+        x = x + self.dropout(self.memory(x, k, v, follow))
         return x + self.dropout(self.feed_forward(x))
 
 
@@ -120,6 +124,8 @@ class Decoder(nn.Module):
         n_tasks: what a row can be asked for: the task stands before its first token. With 0 nothing is asked, and PAD
             stands there, as in the released models.
         n_tokens: size of the vocabulary.
+        follow: let the attention to the memory know how far frames are from the time written last, see
+            `positions.Following`.
     """
 
     def __init__(
@@ -133,6 +139,7 @@ class Decoder(nn.Module):
         dropout: float = 0.05,
         n_tasks: int = 0,
         n_tokens: int = N_TOKENS,
+        follow: bool = False,
     ):
         super().__init__()
         self.dim = dim
@@ -140,6 +147,7 @@ class Decoder(nn.Module):
         self.n_tasks = n_tasks
         self.embedding = nn.Embedding(n_tokens + n_tasks, dim)
         self.positions = Positions(positions, dim, n_heads, head_dim)
+        self.following = Following(n_heads) if follow else None
         self.layers = nn.ModuleList(DecoderLayer(dim, n_heads, head_dim, ff_dim, dropout) for _ in range(n_layers))
         self.norm = nn.RMSNorm(dim, eps=1e-6)
         self.head = nn.Linear(dim, n_tokens, bias=False)
@@ -164,8 +172,11 @@ class Decoder(nn.Module):
         places = torch.arange(tokens.shape[1], device=tokens.device)
         turn, bias = self.positions.turn(places), self.positions.bias(places, places)
         x = self.dropout(self.positions.add(self.embedding(before), places))
+        follow = (
+            None if self.following is None else self.following.bias(times(before).cummax(dim=1).values, memory.shape[1])
+        )
         for layer in self.layers:
-            x = layer(x, memory, turn, bias)
+            x = layer(x, memory, turn, bias, follow)
         return self.head(self.dropout(self.norm(x)))
 
     def begin(self, memory: Float[Tensor, " row frame dim"], capacity: int) -> Cache:
@@ -173,7 +184,8 @@ class Decoder(nn.Module):
         projected = [layer.memory.project(memory) for layer in self._layers()]
         keys, values = (torch.stack(parts) for parts in zip(*projected, strict=True))
         shape = (*keys.shape[:3], capacity, keys.shape[4])
-        return Cache(keys.new_zeros(shape), keys.new_zeros(shape), keys, values)
+        now = torch.zeros(1, len(memory), dtype=torch.int64, device=memory.device)
+        return Cache(keys.new_zeros(shape), keys.new_zeros(shape), keys, values, now)
 
     def step(
         self, cache: Cache, token: Int[Tensor, " row"], place: Int[Tensor, " 1"], extent: int, masked: bool = False
@@ -192,13 +204,17 @@ class Decoder(nn.Module):
         if masked:
             silenced = self.head.weight.new_zeros(1, extent).masked_fill(seen > place, -torch.inf)
             bias = silenced if bias is None else bias + silenced
+        follow = None
+        if self.following is not None:
+            torch.maximum(cache.now, times(token), out=cache.now)
+            follow = self.following.bias(cache.now.mT, cache.memory_keys.shape[3])
         x = self.positions.add(self.embedding(token)[:, None], place)
         for index, layer in enumerate(self._layers()):
             q, k, v = layer.tokens.project(x, turn)
             keys = cache.keys[index].index_copy_(2, place, k)[:, :, :extent]
             values = cache.values[index].index_copy_(2, place, v)[:, :, :extent]
             x = x + layer.tokens.out(attend(q, keys, values, bias))
-            x = layer.listen(x, cache.memory_keys[index], cache.memory_values[index])
+            x = layer.listen(x, cache.memory_keys[index], cache.memory_values[index], follow)
         return self.head(self.norm(x))[:, 0]
 
     def _layers(self) -> list[DecoderLayer]:
@@ -213,3 +229,9 @@ class Decoder(nn.Module):
             if isinstance(layer, nn.Linear):
                 layer.weight.data = layer.weight.data.t().contiguous().t()
         return self
+
+
+def times(tokens: Tensor) -> Tensor:
+    """Ticks that shifts say, 0 for other tokens."""
+    ticks = tokens - SHIFT
+    return ticks.where((ticks >= 0) & (ticks < MAX_TICKS), 0)

@@ -27,7 +27,7 @@ from common.frames import FrameGrid
 from common.instruments import DRUM_GROUPS
 from common.notes import Notes, piano_roll
 from common.stems import kinds
-from yourmt3plus.inference import Model, load, transcribe
+from yourmt3plus.inference import MapModel, Model, load, transcribe
 from yourmt3plus.sources import Source
 from yourmt3plus.tokenizer import TICKS_PER_SECOND
 from yourmt3plus.validation import scores as written_scores
@@ -178,10 +178,13 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     model = load(options.model, options.device, options.precision)
     rows = score_takes(pieces(options, model.sample_rate), with_model(model))
     data = {"dataset": options.dataset} if options.dataset else {"corpus": options.corpus, "split": options.split}
-    return {"model": model.name, "data": data, **tables(rows), "pieces": rows}
+    results = {"model": model.name, "data": data, **tables(rows), "pieces": rows}
+    if isinstance(model, MapModel):  # which has no second pass
+        del results["one_pass"]
+    return results
 
 
-def with_model(model: Model) -> Callable[[np.ndarray, int, bool], Notes]:
+def with_model(model: Model | MapModel) -> Callable[[np.ndarray, int, bool], Notes]:
     """The transcriber of a model."""
     return lambda audio, sample_rate, again: transcribe(audio, sample_rate, model=model, two_pass=again)
 

@@ -5,24 +5,15 @@ Rows of tokens teach an encoder only through a decoder that first has to learn w
 the memory is used in training alone.
 """
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from yourmt3plus.salience import N_KEYS, Maps
 from yourmt3plus.tokenizer import DRUM, IDS, PITCH, SHIFT, TIE, VELOCITY
 
-N_KEYS = 128  # pitches, or keys of drums
 PRIOR = -5.0  # logit of an onset at the start: they are rare
-
-
-class Maps(NamedTuple):
-    """Of pitches (drum keys in a channel of drums) over frames, all (batch, channel, frame, key)."""
-
-    onset: Tensor
-    sounding: Tensor
 
 
 class EventHead(nn.Module):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
-from common.checkpoint import export_checkpoint
+from common.checkpoint import export_checkpoint, read_training
 from yourmt3plus.inference import SILENCE, WEIGHTS
+from yourmt3plus.listener import Listener
 from yourmt3plus.model import YourMT3
 
 
@@ -16,7 +17,8 @@ def export(
 ) -> Path:
     """Write `name`.safetensors from a training checkpoint.
 
-    Weights are stored in 16 bits, which halves the file; they load as 32.
+    Weights of a `YourMT3` are stored in 16 bits, which halves the file; they load as 32. Those of a `Listener` bring
+    the thresholds along that were chosen in validation.
 
     Args:
         checkpoint: .ckpt of a run.
@@ -26,9 +28,14 @@ def export(
         max_tokens: of a row; none takes what the released networks have.
 
     Raises:
-        CheckpointError: not a checkpoint of a `YourMT3`.
+        CheckpointError: not a checkpoint of a `YourMT3` or a `Listener`.
     """
     path = folder / f"{name}.safetensors"
+    run = read_training(checkpoint)
+    if run.name == Listener.__name__:
+        # Small anyway, and variances of batch norms can be too small for 16 bits.
+        export_checkpoint(checkpoint, Listener, path, name=name, thresholds=run.kept["thresholds"])
+        return path
     kept = {"name": name, "silence": silence} | ({"max_tokens": max_tokens} if max_tokens else {})
     export_checkpoint(checkpoint, YourMT3, path, dtype=torch.float16, **kept)
     return path

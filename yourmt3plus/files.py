@@ -6,7 +6,7 @@ from common import audio as sound
 from common import transcripts
 from common.jobs import Done, Job, Meter
 from common.transcripts import COLUMNS, Transcript
-from yourmt3plus.inference import Model, Transcription, listen, load
+from yourmt3plus.inference import MapModel, Model, begin, listen, load
 from yourmt3plus.instruments import Chosen
 from yourmt3plus.programs import CHORUS, MELODY
 
@@ -28,7 +28,7 @@ def plan(options: Namespace) -> tuple[list[Job], list[sound.AudioError]]:
     return transcripts.plan(options)
 
 
-def open_model(options: Namespace) -> Model:
+def open_model(options: Namespace) -> Model | MapModel:
     return load(options.model, options.device, options.precision)
 
 
@@ -37,11 +37,11 @@ def run(jobs: list[Job], options: Namespace) -> int:
     return transcripts.run(jobs, options, open_model, transcribe_file)
 
 
-def transcribe_file(job: Job, options: Namespace, model: Model, progress=None) -> Done:
+def transcribe_file(job: Job, options: Namespace, model: Model | MapModel, progress=None) -> Done:
     """Write the outputs of one recording."""
     rate = model.sample_rate
     meter = Meter()
-    transcription = Transcription(model, options.instruments, not options.one_pass, options.simple)
+    transcription = begin(model, options.instruments, not options.one_pass, options.simple)
     blocks = meter.watch(sound.blocks(job.audio, rate), None, rate)
     notes = listen(transcription, blocks, options.batch_size, progress)
     names = {

@@ -87,7 +87,11 @@ class GraphPool:
             def zeros(places: int) -> Tensor:
                 return cache.keys.new_zeros(n_layers, n_rows, n_heads, places, head_dim)
 
-            room = Cache(*map(zeros, (self.max_tokens, self.max_tokens, n_frames, n_frames)))
+            token_room, memory_room = (
+                (zeros(self.max_tokens), zeros(self.max_tokens)),
+                (zeros(n_frames), zeros(n_frames)),
+            )
+            room = Cache(*token_room, *memory_room, cache.now.new_zeros(1, n_rows))
             self.slots[n_rows, n_frames] = Slot(self.decoder, room)
         slot = self.slots[n_rows, n_frames]
         slot.cache.copy_(cache)

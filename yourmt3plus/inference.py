@@ -20,13 +20,16 @@ from yourmt3plus.generate import SILENT_ROW, Rows, fast, simple
 from yourmt3plus.grammar import Grammar
 from yourmt3plus.graphs import GraphPool
 from yourmt3plus.instruments import Chosen
+from yourmt3plus.listener import Listener
+from yourmt3plus.listening import MapModel, MapTranscription
+from yourmt3plus.loaded import Loaded
 from yourmt3plus.model import YourMT3
-from yourmt3plus.tokenizer import PAD, TICKS_PER_SECOND
+from yourmt3plus.reading import Thresholds
+from yourmt3plus.tokenizer import PAD
 
 Audio = str | Path | np.ndarray | Tensor
 
 WEIGHTS = Path(__file__).parent / "weights"
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CPU_SEGMENTS, GPU_SEGMENTS = 8, 64  # at a time
 CPU_HEARD = 2  # of these are encoded at a time: maps of the published networks' convolutions take 60 MB for each
 MAX_TOKENS = {1: 1024}  # of a row that everything is written to; one of many has 256
@@ -34,18 +37,18 @@ SILENCE = 0.5  # probability from which on the gate is believed
 EVERYTHING = 0  # task of a decoder that knows tasks
 
 
-class Model:
-    """A trained network, ready to write.
+class Model(Loaded):
+    """A trained `YourMT3`, ready to write.
 
     Args:
         net: in evaluation mode, on its device; it is the model's from now on.
         name: of the weights.
-        precision: one of PRECISIONS; none takes bfloat16 on a GPU.
+        precision: see `Loaded`.
         max_tokens: of a row; none takes what the released networks have.
         silence: probability of silence from which on the gate, if there is one, keeps a row from being decoded.
 
     Raises:
-        ValueError: no such precision, or segments that do not start on whole samples.
+        ValueError: see `Loaded`.
     """
 
     def __init__(
@@ -56,36 +59,14 @@ class Model:
         max_tokens: int | None = None,
         silence: float = SILENCE,
     ):
-        device = next(net.parameters()).device
-        precision = precision or ("bfloat16" if device.type == "cuda" else "float32")
-        if precision not in PRECISIONS:
-            raise ValueError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
-        hop_length, rest = divmod(net.n_ticks * net.sample_rate, TICKS_PER_SECOND)
-        if rest:
-            raise ValueError(f"segments of {net.n_ticks} ticks are not whole samples at {net.sample_rate} Hz")
-        self.net = net
-        self.name = name
-        self.device = device
-        self.dtype = PRECISIONS[precision]
+        super().__init__(net, name, precision)
         self.max_tokens = max_tokens or MAX_TOKENS.get(net.n_channels, 256)
         self.silence = silence
-        self.hop_length = hop_length  # samples from the start of a segment to that of the next
-        self.channels = net.channels
-        self.grammar = Grammar(self.channels, net.n_ticks, device)
+        self.grammar = Grammar(self.channels, net.n_ticks, self.device)
         self.decoder = net.decoder.to(self.dtype)
-        if device.type == "cpu":
+        if self.device.type == "cpu":
             self.decoder.arrange_for_steps()
-        self.steps = GraphPool(self.decoder, self.max_tokens).load if device.type == "cuda" else None
-
-    @property
-    def sample_rate(self) -> int:
-        """Of the audio that it hears, in Hz."""
-        return self.net.sample_rate
-
-    @property
-    def n_ticks(self) -> int:
-        """Of 10 ms that a segment has for its own."""
-        return self.net.n_ticks
+        self.steps = GraphPool(self.decoder, self.max_tokens).load if self.device.type == "cuda" else None
 
     @torch.inference_mode()
     def hear(self, audio: np.ndarray) -> Tensor:
@@ -97,7 +78,7 @@ class Model:
 
     @torch.inference_mode()
     def silent(self, memory: Tensor) -> np.ndarray:
-        """(segment, channel) bool: rows in which there is nothing, as the gate has it; without a gate there are none."""
+        """(segment, channel) bool: rows in which there is nothing, as the gate has it; without a gate, none of them."""
         if self.net.gate is None:
             return np.zeros(memory.shape[:2], bool)
         return (self.net.silence(memory.float()).sigmoid() > self.silence).cpu().numpy()
@@ -128,11 +109,11 @@ class Model:
         return tokens
 
 
-def load(model: str | Path = "small", device: str = "cpu", precision: str | None = None) -> Model:
+def load(model: str | Path = "maps", device: str = "cpu", precision: str | None = None) -> Model | MapModel:
     """The weights we ship, by name, or a file of your own.
 
     Args:
-        model: "small", or the path of a .safetensors file of `export` or `import`.
+        model: "maps", or the path of a .safetensors file of `export` or `import`.
         device: "cpu", "cuda" or "mps".
         precision: one of PRECISIONS; none takes bfloat16 on a GPU.
 
@@ -145,12 +126,14 @@ def load(model: str | Path = "small", device: str = "cpu", precision: str | None
     if not path.is_file():
         shipped = ", ".join(sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))) or "none yet"
         raise ValueError(f"{model}: no such model; the shipped ones: {shipped}; or give --model a .safetensors file")
-    net, extra = load_checkpoint(YourMT3, path, device)
+    net, extra = load_checkpoint((YourMT3, Listener), path, device)
+    if isinstance(net, Listener):
+        return MapModel(net, extra.get("name", path.stem), precision, Thresholds(**extra["thresholds"]))
     known = {name: extra[name] for name in ("max_tokens", "silence") if name in extra}
     return Model(net, extra.get("name", path.stem), precision, **known)
 
 
-def segments(model: Model, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def segments(model: Loaded, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """The segments (time,) of a signal of any length, the last one filled up with silence.
 
     Args:
@@ -241,7 +224,7 @@ def transcribe(
     audio: Audio,
     sample_rate: int | None = None,
     *,
-    model: str | Path | Model = "small",
+    model: str | Path | Model | MapModel = "maps",
     device: str = "cpu",
     precision: str | None = None,
     instruments: str | Iterable[str] | None = None,
@@ -260,8 +243,8 @@ def transcribe(
         precision: see `load`.
         instruments: names of those that are wanted, "piano, bass"; see `yourmt3plus.instruments.Chosen.of`.
         batch_size: segments at a time; changes speed and memory, not the notes.
-        two_pass: write rows again that contradict the ones before, see `Transcription`.
-        simple: the plain path, which takes many times as long to write the same.
+        two_pass: write rows again that contradict the ones before, see `Transcription`; of no use without tokens.
+        simple: the plain path, which takes many times as long to write the same; likewise.
         progress: called with the seconds that have been done since it was called last.
 
     Returns:
@@ -272,9 +255,9 @@ def transcribe(
         AudioError: the audio cannot be read or used; the text names the file and the remedy.
         ValueError: no such model or instrument, or an array without a sample rate.
     """
-    if not isinstance(model, Model):
+    if not isinstance(model, Loaded):
         model = load(model, device, precision)
-    transcription = Transcription(model, instruments, two_pass, simple)
+    transcription = begin(model, instruments, two_pass, simple)
     if isinstance(audio, str | Path):
         blocks = sound.blocks(audio, model.sample_rate)
     else:
@@ -285,8 +268,20 @@ def transcribe(
     return listen(transcription, blocks, batch_size, progress)
 
 
+def begin(
+    model: Model | MapModel,
+    instruments: str | Iterable[str] | None = None,
+    two_pass: bool = True,
+    plainly: bool = False,
+) -> Transcription | MapTranscription:
+    """The transcription of a recording of which nothing has been heard yet; for the arguments see `Transcription`."""
+    if isinstance(model, MapModel):
+        return MapTranscription(model, instruments)
+    return Transcription(model, instruments, two_pass, plainly)
+
+
 def listen(
-    transcription: Transcription,
+    transcription: Transcription | MapTranscription,
     blocks: Iterable[np.ndarray],
     batch_size: int | None = None,
     progress: Callable[[float], Any] | None = None,

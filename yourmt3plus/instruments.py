@@ -8,7 +8,7 @@ import numpy as np
 
 from common.instruments import FAMILIES, MT3_CLASSES, PROGRAM_NAMES, YOURMT3_CHANNELS
 from common.notes import Notes
-from yourmt3plus.programs import WRITTEN_PROGRAM, Channels
+from yourmt3plus.programs import WRITTEN_PROGRAM, Channels, with_tracks
 
 DRUMS = "drums"
 ALSO = {"voice": "singing", "vocals": "singing", "percussion": DRUMS}
@@ -52,7 +52,7 @@ class Chosen:
     def keep(self, notes: Notes) -> Notes:
         """These instruments' notes; `track` counts what is left."""
         notes = notes[np.where(notes.is_drum, self.drums, self.programs[WRITTEN_PROGRAM[notes.program]])]
-        return notes.replace(track=np.unique(notes.program + 128 * notes.is_drum, return_inverse=True)[1])
+        return with_tracks(notes)
 
 
 def plain(name: str) -> str:

@@ -48,7 +48,7 @@ class Shape:
     @classmethod
     def of(cls, net: Any) -> "Shape":
         """That of a `yourmt3plus.model.YourMT3`."""
-        return cls(net.sample_rate, net.n_samples, net.n_ticks, net.channels, net.decoder.n_tasks)
+        return cls(net.sample_rate, net.n_samples, net.n_ticks, net.channels, net.n_tasks)
 
     def starts(self, n_segments: int) -> np.ndarray:
         """(segment,) int64 samples at which segments that follow one another start."""

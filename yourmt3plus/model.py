@@ -10,19 +10,21 @@ from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from common.checkpoint import part
 from yourmt3plus.decoder import Decoder
 from yourmt3plus.front_ends import ConstantQ, Mel, Spectrum
+from yourmt3plus.listener import SegmentNetwork
 from yourmt3plus.moe import Routing
 from yourmt3plus.perceiver import PerceiverTF
 from yourmt3plus.positions import clock
-from yourmt3plus.programs import MULTI, SINGLE, Channels
+from yourmt3plus.programs import MULTI
 from yourmt3plus.rows import RowBatch
+from yourmt3plus.salience import N_KEYS, Codes, Maps, Salience, told
 from yourmt3plus.t5 import T5Encoder
-from yourmt3plus.tokenizer import MAX_TICKS, SHIFT, TICKS_PER_SECOND, whole_ticks
+from yourmt3plus.tokenizer import DRUM, MAX_TICKS, PITCH, SHIFT
 
 PARTS = (Spectrum, Mel, ConstantQ, PerceiverTF, T5Encoder, Decoder)
 N_SAMPLES = 32_767  # of a released segment: 110 frames of 300 samples, 256 of 128
@@ -33,6 +35,7 @@ class Heard(NamedTuple):
 
     memory: Tensor  # (batch, channel, frame, dim), which the decoder's rows listen to
     routing: Routing | None  # how busy its experts were, (layer, expert), if it has such
+    maps: Maps | None = None  # logits of notes, if it has a salience
 
 
 class Predicted(NamedTuple):
@@ -66,7 +69,7 @@ class Bridge(nn.Module):
         return self.linear(rearrange(latents, pattern, channel=self.n_channels))
 
 
-class YourMT3(nn.Module):
+class YourMT3(SegmentNetwork):
     """Front-end, encoder, bridge and decoder.
 
     Args:
@@ -78,6 +81,8 @@ class YourMT3(nn.Module):
         n_samples: of a segment.
         gate: learn to tell which channels are silent before anything is written, see `silence`.
         clock: say in the memory what time it is, see `start_clock`.
+        salience: width of the convolutions that tell notes beside the latents, see `yourmt3plus.salience`; 0 for none,
+            as in the paper.
 
     The first three may also be the {"class_path", "init_args"} that a checkpoint holds. Of such, only `PARTS` are
     built.
@@ -94,16 +99,23 @@ class YourMT3(nn.Module):
         n_samples: int = N_SAMPLES,
         gate: bool = False,
         clock: bool = False,
+        salience: int = 0,
     ):
-        super().__init__()
-        self.front_end: Any = part(front_end, PARTS)() if isinstance(front_end, Mapping) else front_end
+        known = part(front_end, PARTS)() if isinstance(front_end, Mapping) else front_end
+        super().__init__(known, n_channels, n_samples)
         make: Any = part(encoder, PARTS) if isinstance(encoder, Mapping) else encoder
         n_frames = self.front_end.n_frames(n_samples)
         self.encoder = make(n_frames, self.front_end.n_bins)
         self.decoder: Any = part(decoder, PARTS)() if isinstance(decoder, Mapping) else decoder
         self.bridge = Bridge(self.encoder.n_latents, self.encoder.dim, n_channels, self.decoder.dim)
-        self.n_channels = n_channels
-        self.n_samples = n_samples
+        if self.decoder.following is not None:
+            self.decoder.following.frames_per_tick = self.frames_per_tick
+        self.salience = Salience(self.front_end.n_bins, n_channels, width=salience) if salience else None
+        self.codes = None
+        if self.salience is not None:
+            keys = self.salience.keys
+            self.codes = Codes(keys.stop - keys.start, n_channels, self.decoder.dim)
+            self.start_reading(self.codes, keys)
         self.gate = nn.Linear(self.decoder.dim, 1) if gate else None
         self.register_buffer("clock", self.start_clock(n_frames) if clock else None, persistent=False)
 
@@ -128,42 +140,59 @@ class YourMT3(nn.Module):
         for layer in self.decoder.layers:
             heard = layer.memory
             heard.query.weight.copy_(heard.key_value.weight[: len(heard.query.weight)] * heard.head_dim**-0.5)
-        ticks = torch.arange(n_frames) * (TICKS_PER_SECOND / float(self.front_end.grid.rate))
+        ticks = torch.arange(n_frames) / self.frames_per_tick
         return clock(ticks, dim)
 
-    @property
-    def sample_rate(self) -> int:
-        """Of the audio, in Hz."""
-        return self.front_end.grid.sample_rate
+    @torch.no_grad()
+    def start_reading(self, codes: Codes, keys: slice) -> None:
+        """Let a key in the memory look like its token, and attention to the memory hand on what it finds.
 
-    @property
-    def n_ticks(self) -> int:
-        """Ticks of 10 ms that a segment has for its own."""
-        return whole_ticks(self.n_samples, self.sample_rate)
-
-    @property
-    def channels(self) -> Channels:
-        """Who is written to which row.
-
-        Raises:
-            ValueError: the network has neither 1 row nor 13.
+        The code of a key begins as the embedding of its pitch, plus what is common to onsets and to ends;
+        the head asks for that very vector, and so does the token of the drum with that number. The values of the
+        attention to the memory begin as a rotation, which its output takes back.
         """
-        known = {len(channels): channels for channels in (SINGLE, MULTI)}
-        if self.n_channels not in known:
-            raise ValueError(f"no table of channels for {self.n_channels} rows, only for {sorted(known)}")
-        return known[self.n_channels]
+        decoder = self.decoder
+        pitches = decoder.embedding.weight[PITCH : PITCH + N_KEYS]
+        for table, scale in ((decoder.embedding.weight, 1.0), (decoder.head.weight, decoder.head.weight.std())):
+            for first in (PITCH, DRUM):
+                table[first : first + N_KEYS] = pitches * scale
+        onset, _, ended = codes.code.weight.T.chunk(3)  # each (key, dim), a view
+        for code in (onset, ended):
+            code.copy_(pitches[keys] + code[:1].clone())
+        for layer in decoder.layers:
+            heard = layer.memory
+            value = heard.key_value.weight[len(heard.query.weight) :]
+            nn.init.orthogonal_(value)
+            heard.out.weight.copy_(value.T)
 
-    def encode(self, audio: Float[Tensor, "batch time"]) -> Heard:
+    @property
+    def n_tasks(self) -> int:
+        """What the decoder can be asked for, beside everything."""
+        return self.decoder.n_tasks
+
+    def encode(
+        self, audio: Float[Tensor, "batch time"], truth: Maps | None = None, which: Bool[Tensor, " batch"] | None = None
+    ) -> Heard:
         """What the decoder's rows listen to.
 
         Args:
             audio: mono segments in -1..1 at `sample_rate`, `n_samples` long.
+            truth: maps of 0 and 1 to put in the place of what the salience tells.
+            which: of the segments is told the truth.
         """
-        encoding = self.encoder(self.front_end(audio))
+        picture = self.front_end(audio)
+        encoding = self.encoder(picture)
         memory = self.bridge(encoding.latents)
+        maps = None
+        if self.salience is not None and self.codes is not None:
+            maps = self.salience(picture)
+            heard = Maps(*(part.sigmoid() for part in maps))
+            if truth is not None and which is not None:
+                heard = told(heard, truth, which)
+            memory = memory + self.codes(heard)
         if self.clock is not None:
             memory = memory + self.clock[: memory.shape[2]]
-        return Heard(memory, encoding.routing)
+        return Heard(memory, encoding.routing, maps)
 
     def write(
         self,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 KINDS = ("sinusoidal", "rope", "relative")
 BASE = 10_000.0  # ratio of the longest to the shortest wave
 CLOCK_BASE = 100.0  # the same ratio for times in a segment
+N_DISTANCES = 32  # classes of distances that have a bias of their own
 MAX_POSITIONS = 1034  # places that the released models have sinusoids for
 
 
@@ -37,7 +38,7 @@ class Positions(nn.Module):
         if kind == "rope":
             self.register_buffer("turns", rope(MAX_POSITIONS, head_dim // 2), persistent=False)
         if kind == "relative":
-            self.distance = nn.Embedding(32, n_heads)
+            self.distance = nn.Embedding(N_DISTANCES, n_heads)
             nn.init.normal_(self.distance.weight, std=dim**-0.5)
 
     def add(self, x: Tensor, places: Tensor) -> Tensor:
@@ -53,6 +54,34 @@ class Positions(nn.Module):
         if self.kind != "relative":
             return None
         return self.distance(buckets(keys[None] - queries[:, None], self.bidirectional)).permute(2, 0, 1)
+
+
+class Following(nn.Module):
+    """A learnt bias for each distance of a frame from the time that a row has written last.
+
+    Rows tell events in the order of time, so what comes next is heard at that time or soon after it. Without, a decoder
+    has to find out from examples which of hundreds of frames it has to listen to.
+
+    Args:
+        n_heads: of the attention to the memory.
+        frames_per_tick: frames in 10 ms.
+    """
+
+    SLOPE = 0.3  # by how much a class of distances starts out quieter than the one before
+
+    def __init__(self, n_heads: int, frames_per_tick: float = 1.0):
+        super().__init__()
+        self.frames_per_tick = frames_per_tick
+        self.distance = nn.Embedding(N_DISTANCES, n_heads)
+        with torch.no_grad():
+            far = torch.arange(N_DISTANCES) % (N_DISTANCES // 2)
+            self.distance.weight.copy_(-self.SLOPE * far[:, None].expand_as(self.distance.weight))
+
+    def bias(self, now: Tensor, n_frames: int) -> Tensor:
+        """(row, head, token, frame) to add to the scores; `now` (row, token) int64 ticks from the segment's start."""
+        frames = torch.arange(n_frames, device=now.device)
+        here = (now * self.frames_per_tick).round().long()
+        return self.distance(buckets(frames - here[..., None], bidirectional=True)).permute(0, 3, 1, 2)
 
 
 def sinusoids(n_places: int, dim: int) -> Tensor:
@@ -99,7 +128,7 @@ def rotate(x: Tensor, turn: Tensor | None) -> Tensor:
     return torch.cat([torch.stack([a * cosine - b * sine, a * sine + b * cosine], -1).flatten(-2), rest], dim=-1)
 
 
-def buckets(distance: Tensor, bidirectional: bool, n_buckets: int = 32, reach: int = 128) -> Tensor:
+def buckets(distance: Tensor, bidirectional: bool, n_buckets: int = N_DISTANCES, reach: int = 128) -> Tensor:
     """T5's classes of key place minus query place: near ones one by one, then logarithmic up to `reach`.
 
     Args:

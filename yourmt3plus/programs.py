@@ -44,6 +44,11 @@ def written(notes: Notes) -> tuple[np.ndarray, np.ndarray]:
     return program, np.where(notes.is_drum, WRITTEN_DRUM[notes.pitch], notes.pitch)
 
 
+def with_tracks(notes: Notes) -> Notes:
+    """A track for each program, and one for the drums."""
+    return notes.replace(track=np.unique(notes.program + 128 * notes.is_drum, return_inverse=True)[1])
+
+
 def _thirteen() -> Channels:
     of_program = np.full(128, -1)
     for channel, members in enumerate(YOURMT3_CHANNELS.values()):

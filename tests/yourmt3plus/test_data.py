@@ -156,9 +156,7 @@ class Net:
     """What the data asks of a network."""
 
     sample_rate, n_samples, n_ticks, channels = SHAPE.sample_rate, SHAPE.n_samples, SHAPE.n_ticks, MULTI
-
-    class decoder:
-        n_tasks = 0
+    n_tasks = 0
 
 
 class Trainer:

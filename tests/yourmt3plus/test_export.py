@@ -2,13 +2,17 @@ import sys
 from pathlib import Path
 from subprocess import run
 
+import numpy as np
 import pytest
 import torch
 
 from tests.yourmt3plus.rigged import SMALL, random_network
 from yourmt3plus.export import export, export_command
 from yourmt3plus.inference import SILENCE, load
+from yourmt3plus.listener import Listener
+from yourmt3plus.listening import MapModel
 from yourmt3plus.model import YourMT3
+from yourmt3plus.reading import Thresholds
 
 
 def trained(path: Path, net: YourMT3, class_path: str = "yourmt3plus.model.YourMT3") -> Path:
@@ -33,6 +37,25 @@ def test_an_exported_network_is_the_trained_one_in_16_bits(tmp_path):
 def test_rows_are_as_long_as_the_released_ones_unless_told(tmp_path):
     model = load(export(trained(tmp_path / "last.ckpt", random_network()), "mine", tmp_path))
     assert (model.max_tokens, model.silence) == (256, SILENCE)
+
+
+def test_a_listener_brings_its_thresholds_along(tmp_path):
+    front_end = {"class_path": "yourmt3plus.front_ends.ConstantQ", "init_args": {"hop_length": 384}}
+    config = {"class_path": "yourmt3plus.listener.Listener", "init_args": {"front_end": front_end, "salience": 4}}
+    torch.manual_seed(0)
+    net = Listener(**config["init_args"]).eval()
+    chosen = {"onset": 0.25, "sounding": 0.4, "hit": 0.6}
+    state = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
+    path = tmp_path / "best.ckpt"
+    torch.save({"state_dict": state, "hyper_parameters": {"net": config}, "thresholds": chosen}, path)
+    assert export_command([str(path), "--name", "mine", "--out", str(tmp_path)]) == 0
+    model = load(tmp_path / "mine.safetensors")
+    assert isinstance(model, MapModel)
+    assert model.reader.thresholds == Thresholds(**chosen)
+    audio = 0.1 * torch.randn(2, 32_640, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = net.maps(audio).onset.sigmoid().numpy()
+    np.testing.assert_allclose(model.maps(audio.numpy())[0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("text", ["gone.ckpt", "os.system"])

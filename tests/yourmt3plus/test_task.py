@@ -1,19 +1,27 @@
 """The training step and what it logs, and a run by the command line that goes on where it stopped (study check 25)."""
 
 import csv
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from common.cli import run
 from tests.yourmt3plus import toy_band
-from tests.yourmt3plus.networks import tiny
+from tests.yourmt3plus.networks import DECODER, ENCODER, N_SAMPLES, tiny
 from yourmt3plus.data import Batch, YourMT3Data
+from yourmt3plus.events import event_loss
+from yourmt3plus.front_ends import ConstantQ
 from yourmt3plus.grammar import Grammar
+from yourmt3plus.model import YourMT3
 from yourmt3plus.moe import Routing
 from yourmt3plus.optimizer import AdamWScale
+from yourmt3plus.reading import Thresholds
 from yourmt3plus.rows import bucket
+from yourmt3plus.salience import Maps
 from yourmt3plus.task import YourMT3Task, loads, thinned
 from yourmt3plus.tokenizer import EOS, TIE
 
@@ -46,7 +54,7 @@ def batch() -> Batch:
 
 def test_the_loss_is_the_weighted_sum_of_what_is_logged(batch):
     task, logged = task_of(WEIGHTS)
-    total, _ = task.step(batch, batch["rows"], "train")
+    total = task.step(batch, batch["rows"], "train")[0]
     expected = sum(weight * logged[f"{name}_loss"] for name, weight in WEIGHTS.items())
     torch.testing.assert_close(total, expected)
     assert logged["truncated"] == 0.25
@@ -56,7 +64,7 @@ def test_the_loss_is_the_weighted_sum_of_what_is_logged(batch):
 
 def test_a_term_without_weight_is_not_computed(batch):
     task, logged = task_of({"token": 1.0, "gate": 0.0})
-    total, _ = task.step(batch, batch["rows"], "train")
+    total = task.step(batch, batch["rows"], "train")[0]
     assert [name for name in logged if name.endswith("_loss")] == ["token_loss"]
     torch.testing.assert_close(total, logged["token_loss"])
     assert task.event_head is None
@@ -65,7 +73,7 @@ def test_a_term_without_weight_is_not_computed(batch):
 def test_bfloat16_steps_have_finite_gradients_and_float32_losses(batch):
     task, logged = task_of(WEIGHTS)
     with torch.autocast("cpu", torch.bfloat16):
-        total, _ = task.step(batch, batch["rows"], "train")
+        total = task.step(batch, batch["rows"], "train")[0]
     total.backward()
     assert all(value.dtype == torch.float32 for name, value in logged.items() if name.endswith("loss"))
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in task.parameters())
@@ -74,10 +82,57 @@ def test_bfloat16_steps_have_finite_gradients_and_float32_losses(batch):
 def test_a_batch_of_which_nothing_is_known_changes_nothing(batch):
     task, _ = task_of({"token": 1.0, "gate": 1.0, "event": 1.0})
     unknown = batch | {"annotated": torch.zeros(8, 4, dtype=torch.bool), "rows": []}
-    total, _ = task.step(unknown, [], "train")
+    total = task.step(unknown, [], "train")[0]
     total.backward()
     assert total == 0
     assert not any(parameter.grad.any() for parameter in task.parameters() if parameter.grad is not None)
+
+
+@pytest.fixture
+def listener() -> YourMT3Task:
+    """A task on a network that tells notes beside its latents."""
+    torch.manual_seed(0)
+    encoder = partial(ENCODER, n_latents=13, pools=(3, 1), n_experts=0)
+    net = YourMT3(ConstantQ(hop_length=512), encoder, DECODER(), 13, N_SAMPLES, clock=True, salience=4)
+    return YourMT3Task(net, AdamWScale, {"event": 1.0}, told_until=10)
+
+
+def test_maps_alone_are_learnt_without_encoder_and_decoder(listener, batch):
+    wide = batch | {"tokens": F.pad(batch["tokens"], (0, 0, 0, 9)), "annotated": F.pad(batch["annotated"], (0, 9))}
+    logged = {}
+    listener.record = lambda values, stage, n_segments: logged.update(values)
+    total, heard, maps = listener.step(wide, [], "train")
+    total.backward()
+    assert heard is None
+    truth = listener.truth(wide)
+    expected = event_loss(listener.net.maps(batch["audio"]), truth, wide["annotated"])
+    torch.testing.assert_close(total, expected)
+    assert maps.onset.shape == truth.onset.shape == (8, 13, 32, 84)
+    learning = {name.split(".")[0] for name, parameter in listener.net.named_parameters() if parameter.grad is not None}
+    assert learning == {"salience"}
+
+
+def test_a_training_that_begins_is_told_the_truth(listener, batch, monkeypatch):
+    wide = batch | {"tokens": F.pad(batch["tokens"], (0, 0, 0, 9)), "annotated": F.pad(batch["annotated"], (0, 9))}
+    listener.eval()
+    truth = listener.truth(wide)
+    with torch.no_grad():
+        plain = listener.net.encode(batch["audio"])
+        hinted = listener.encode(wide, "train").memory
+        difference = listener.net.codes(truth) - listener.net.codes(Maps(*(part.sigmoid() for part in plain.maps)))
+        torch.testing.assert_close(hinted, plain.memory + difference, rtol=0, atol=1e-4)
+        assert torch.equal(listener.encode(wide, "val").memory, plain.memory)
+        monkeypatch.setattr(YourMT3Task, "global_step", 10)
+        assert torch.equal(listener.encode(wide, "train").memory, plain.memory)
+
+
+def test_thresholds_are_part_of_a_checkpoint(listener):
+    listener.reader = replace(listener.reader, thresholds=Thresholds(0.6, 0.2))
+    checkpoint = {}
+    listener.on_save_checkpoint(checkpoint)
+    listener.reader = replace(listener.reader, thresholds=Thresholds())
+    listener.on_load_checkpoint(checkpoint)
+    assert listener.reader.thresholds == Thresholds(0.6, 0.2)
 
 
 def test_only_silent_rows_are_thinned(batch):
