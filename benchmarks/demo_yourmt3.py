@@ -25,7 +25,9 @@ RATE = 44_100
 CLASS_NAMES: dict[int, str] = {members[0]: name for name, members in MT3_CLASSES.items()}
 
 
-def section(folder: Path, seed: int, seconds: float, model: inference.Model | None = None) -> page.Section:
+def section(
+    folder: Path, seed: int, seconds: float, model: inference.Model | inference.MapModel | None = None
+) -> page.Section:
     """Compose, render, transcribe and show a piece of `seconds`; its sounds and MIDI go into `folder`.
 
     Args:
@@ -34,7 +36,7 @@ def section(folder: Path, seed: int, seconds: float, model: inference.Model | No
         seconds: of the piece.
         model: none takes the shipped weights.
     """
-    model = model or inference.load()
+    model = inference.load() if model is None else model
     score = compose(seed, "band", seconds, TRAIN_PROGRAMS)
     rng = np.random.default_rng(seed)
     stems = render_score(score, RATE, rng=rng)
