@@ -37,7 +37,10 @@ def test_how_many_segments_are_heard_at_a_time_changes_nothing(model):
     assert notes.is_drum.any()
     assert not notes.is_drum.all()
     for size in (1, 3, 100):
-        assert transcribe(audio, RATE, model=model, batch_size=size) == notes
+        other = transcribe(audio, RATE, model=model, batch_size=size)
+        assert np.array_equal(other.pitch, notes.pitch)
+        assert np.array_equal(other.program, notes.program)
+        np.testing.assert_allclose(other.intervals, notes.intervals, rtol=0, atol=1e-4)  # sums in another order
 
 
 def test_notes_end_with_the_recording(model):
