@@ -1,7 +1,8 @@
 """Scores of the shipped multi-instrument weights on pieces that training never had, before and after the second pass.
 
-`python -m benchmarks.yourmt3` writes results/eval-yourmt3.json and .png (on a public data set eval-yourmt3-NAME). The
-options are those of `python -m yourmt3plus evaluate`, but without --model it scores all weights that we ship.
+`python -m benchmarks.yourmt3` writes results/eval-yourmt3.json and .png; on a public data set, or on another corpus than
+"band", eval-yourmt3-NAME. The options are those of `python -m yourmt3plus evaluate`, but without --model it scores all
+weights that we ship.
 """
 
 import sys
@@ -35,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         scores["model"]: plain({name: scores[name] for name in scores if name != "pieces"})
         for scores in results.values()
     }
-    name = f"eval-yourmt3-{options.dataset}" if options.dataset else "eval-yourmt3"
+    data = options.dataset or ("" if options.corpus == parser.get_default("corpus") else options.corpus)
+    name = "-".join(["eval-yourmt3", *([data] if data else [])])
     save(name, kept, goals, ["torch", "numpy"])
     bars(name, pictures(results))
     return 0

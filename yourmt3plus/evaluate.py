@@ -153,7 +153,7 @@ def pieces(options: argparse.Namespace, sample_rate: int) -> Iterator[Take]:
 
 def build_parser(prog: str = "python -m yourmt3plus evaluate") -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    parser.add_argument("--model", default="small", help="a shipped one, or an exported file (default: small)")
+    parser.add_argument("--model", default="maps", help="a shipped one, or an exported file (default: maps)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", help="default: float32 on a CPU, bfloat16 on a GPU")
     parser.add_argument("--corpus", default="band", choices=corpora.SIZES, help="size (default: band)")

@@ -21,13 +21,13 @@ def results(tmp_path, monkeypatch, tiny_corpus):
 def test_the_record_has_scores_before_and_after_the_second_pass(results, capsys):
     model = weights(results / "random.safetensors")
     assert yourmt3.main(["--model", str(model), "--corpus", "tiny", "--limit", "2"]) == 0
-    record = json.loads((results / "eval-yourmt3.json").read_text())
+    record = json.loads((results / "eval-yourmt3-tiny.json").read_text())
     scores = record["results"]["random"]
     assert "pieces" not in scores
     before, after = scores["one_pass"]["leakage_ratio"][0], scores["summary"]["all"]["leakage_ratio"][0]
     assert record["goals"][0]["value"] == round(before - after, 4)
     assert len(record["goals"]) == 2
-    assert (results / "eval-yourmt3.png").exists()
+    assert (results / "eval-yourmt3-tiny.png").exists()
     shown = capsys.readouterr().out
     assert "all, 2 pieces" in shown
     assert "onset F in" in shown
