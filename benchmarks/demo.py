@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import demo_diffusion, demo_lead, page
+from benchmarks import demo_diffusion, demo_lead, demo_yourmt3, page
 from common import audio as sound
 from common import corpus, plots
 from common.composer import compose
@@ -56,7 +56,8 @@ def main(argv: list[str] | None = None) -> int:
     start = time.monotonic()
     try:
         # One section for each sub-project, in the order of the README.
-        sections = [lightweight_amt(folder, options.model), lead_detection(folder), diffusion_pir(folder)]
+        sections = [lightweight_amt(folder, options.model), lead_detection(folder)]
+        sections += [diffusion_pir(folder), yourmt3plus(folder)]
     except (ValueError, OSError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -147,6 +148,11 @@ def lead_detection(folder: Path) -> page.Section:
 def diffusion_pir(folder: Path) -> page.Section:
     with step(f"Recognising who is heard above all in {demo_diffusion.SECONDS:g} s"):
         return demo_diffusion.section(folder, SEED)
+
+
+def yourmt3plus(folder: Path) -> page.Section:
+    with step(f"Writing down who plays what in {SECONDS:g} s of a band"):
+        return demo_yourmt3.section(folder, SEED, SECONDS)
 
 
 def scores_table(takes: Sequence[Take]) -> str:

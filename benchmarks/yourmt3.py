@@ -1,6 +1,6 @@
 """Scores of the shipped multi-instrument weights on pieces that training never had, before and after the second pass.
 
-`python -m benchmarks.yourmt3` writes results/eval-yourmt3.json and .png; on a public data set, or on another corpus than
+`python -m benchmarks.yourmt3` writes results/eval-yourmt3.json and .png; on a public data set or another corpus than
 "band", eval-yourmt3-NAME. The options are those of `python -m yourmt3plus evaluate`, but without --model it scores all
 weights that we ship.
 """
