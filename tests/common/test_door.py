@@ -55,7 +55,7 @@ def test_training_gets_its_task_its_data_and_its_words(verb, branch, monkeypatch
     assert told == [(door.named(task), door.named(data), "package", [verb, "--name=x"], base)]
 
 
-@pytest.mark.parametrize("name", {name for training in TRAININGS for name in (training.task, training.data)})
+@pytest.mark.parametrize("name", sorted({name for training in TRAININGS for name in (training.task, training.data)}))
 def test_what_is_trained_is_there(name):
     assert isinstance(door.named(name), type)
 
