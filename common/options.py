@@ -24,6 +24,8 @@ def transcription_parser(package: str, models: str, default: str) -> argparse.Ar
     parser.add_argument("--csv", action="store_true", help="also write the notes as CSV")
     parser.add_argument("--plot", action="store_true", help="also write a picture of the piano roll")
     parser.add_argument("--sonify", action="store_true", help="also write a WAV: the recording left, the notes right")
-    parser.add_argument("--skip-existing", action="store_true", help="leave files alone whose MIDI is there already")
+    parser.add_argument(
+        "--skip-existing", action="store_true", help="leave files alone whose outputs are there already"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="files at the same time (default: 1)")
     return parser

@@ -68,7 +68,9 @@ def plan(options: Namespace) -> tuple[list[Job], list[sound.AudioError]]:
     found, refused = plan_files(options.audio, options.out, ".mid", (".mid", ".midi"))
     # What --sonify has left in a folder is no recording, unless it is named.
     found = [job for job in found if not job.audio.name.endswith(SONIFIED) or job.audio in options.audio]
-    return [job for job in found if not (options.skip_existing and job.out.exists())], refused
+    if options.skip_existing:
+        found = [job for job in found if not all(path.exists() for path in outputs(job, options))]
+    return found, refused
 
 
 def run(
@@ -105,8 +107,14 @@ def _alone(job: Job, options: Namespace, opened: Callable[[Namespace], Any], tra
     return transcribe(job, options, model=opened(options), progress=None)
 
 
+def outputs(job: Job, options: Namespace) -> list[Path]:
+    """The files that are asked for."""
+    also = {".json": options.json, ".csv": options.csv, ".png": options.plot, SONIFIED: options.sonify}
+    return [job.out, *(job.out.with_name(f"{job.out.stem}{ending}") for ending, asked in also.items() if asked)]
+
+
 def write(job: Job, transcript: Transcript, options: Namespace) -> None:
-    """All outputs that are asked for."""
+    """All outputs that are asked for; the MIDI file last."""
     if options.json:
         write_json(job.out.with_suffix(".json"), transcript)
     if options.csv:

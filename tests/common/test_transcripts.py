@@ -82,3 +82,17 @@ def test_files_are_done_in_turn_or_at_once(job, jobs, capfd):
     error = capfd.readouterr().err
     assert error.count("no notes found: the MIDI file is empty; sing louder") == 2
     assert transcripts.plan(options(job.audio.parent, "-o", job.out.parent, "--skip-existing"))[0] == []
+
+
+def test_what_has_some_of_its_outputs_alone_is_done_again(job):
+    """A MIDI file from before does not keep anybody from the picture."""
+    job.out.parent.mkdir(exist_ok=True)
+    job.out.touch()
+    words = [job.audio, "-o", job.out.parent, "--skip-existing"]
+    assert transcripts.plan(options(*words))[0] == []
+    asked = options(*words, "--json", "--sonify")
+    assert [found.out.name for found in transcripts.plan(asked)[0]] == [job.out.name]
+    for path in transcripts.outputs(job, asked):
+        path.touch()
+    assert transcripts.plan(asked)[0] == []
+    assert {path.name for path in job.out.parent.iterdir()} == {"song.mid", "song.json", "song.sonified.wav"}
