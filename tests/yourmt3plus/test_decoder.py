@@ -7,7 +7,7 @@ from benchmarks.speed import t5_peer as oracle
 from tests.yourmt3plus.networks import DECODER
 from yourmt3plus.decoder import Decoder
 from yourmt3plus.positions import KINDS
-from yourmt3plus.tokenizer import N_TOKENS, PAD
+from yourmt3plus.tokenizer import N_TOKENS, PAD, SHIFT
 
 SIZES = {"dim": 64, "n_layers": 2, "n_heads": 4, "head_dim": 16, "ff_dim": 128}
 
@@ -47,10 +47,12 @@ def step_by_step(net: Decoder, tokens: torch.Tensor, memory: torch.Tensor, room:
 
 @pytest.mark.parametrize("positions", KINDS)
 @pytest.mark.parametrize("extra", [0, 5])
+@pytest.mark.parametrize("follow", [False, True])
 @torch.inference_mode()
-def test_steps_with_a_cache_give_the_logits_of_whole_rows(positions, extra):
-    net = decoder(positions)
+def test_steps_with_a_cache_give_the_logits_of_whole_rows(positions, extra, follow):
+    net = decoder(positions, follow=follow)
     tokens, memory = rows(64, 12)
+    tokens[:, ::3] = SHIFT + torch.arange(4) * 5  # times go on
     torch.testing.assert_close(step_by_step(net, tokens, memory, 16, extra), net(tokens, memory), rtol=0, atol=1e-4)
 
 
@@ -94,6 +96,23 @@ def test_no_token_hears_a_later_one_or_another_row():
     torch.testing.assert_close(after[1:], before[1:])
     torch.testing.assert_close(after[0, :8], before[0, :8])
     assert (after[0, 8:] - before[0, 8:]).abs().amax(dim=1).min() > 1e-4
+
+
+@torch.inference_mode()
+def test_a_follower_hears_the_frames_near_the_time_written_last():
+    """With nothing but the bias to tell frames apart, the tick of the last shift says which is heard."""
+    net = decoder(follow=True)
+    assert net.following is not None
+    net.following.frames_per_tick = 0.5
+    net.following.distance.weight.fill_(-100.0)[0] = 100.0  # class 0: the very frame
+    _, memory = rows()
+    for tick, frame in ((0, 0), (4, 2), (18, 9)):
+        tokens = torch.full((3, 3), SHIFT + tick)
+        other = memory.clone()
+        other[:, [i for i in range(1, 10) if i != frame]] += 1.0  # frame 0 is heard before the first shift
+        torch.testing.assert_close(net(tokens, other)[:, 1:], net(tokens, memory)[:, 1:])
+        other[:, frame] += 1.0
+        assert (net(tokens, other) - net(tokens, memory))[:, 1:].abs().max() > 1e-3
 
 
 def test_tasks_stand_before_the_first_token():
